@@ -1,0 +1,1 @@
+"""Measurements: protocols on known scenes, and the numbers they report."""

@@ -1,0 +1,121 @@
+"""Reading posed photos: transforms.json in the nerfstudio, instant-ngp and blender dialects.
+
+nerfstudio's own dataparsers read everything else (COLMAP, Polycam, …) on the way through `ns-train`; this
+reader serves the stages that run without nerfstudio. Poses are camera-to-world, OpenGL axes.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from semquery.types import Cameras
+
+PHOTOS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+_CANDIDATES = ("transforms.json", "transforms_train.json")
+
+
+def view_names(paths: Sequence[Path]) -> list[str]:
+    """One short unique name per photo: its stem, or its path from the common folder where stems repeat."""
+    stems = [p.stem for p in paths]
+    if len(set(stems)) < len(stems):
+        base = os.path.commonpath([str(p.parent) for p in paths]) if paths else ""
+        stems = ["_".join(Path(os.path.relpath(p, base)).with_suffix("").parts) for p in paths]
+    return ["".join(c if c.isalnum() or c in "._-" else "_" for c in s) for s in stems]
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The photos directly inside a folder, by name. Raises ValueError when there are none."""
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}.")
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTOS and not p.name.startswith("."))
+    if not found:
+        raise ValueError(f"{folder} holds no photos ({', '.join(PHOTOS)}).")
+    return found
+
+
+def scene_photos(data: Path) -> list[Path]:
+    """The photos of a scene: those its transforms.json lists, else those in images/, else in the folder itself."""
+    if (_transforms_of(data)) is not None:
+        return [Path(p) for p in read_scene(data).images]
+    return photos_in(data / "images" if (data / "images").is_dir() else data)
+
+
+def read_scene(data: Path) -> Cameras:
+    """Photos and poses of a scene folder (or of a transforms.json).
+
+    Frames whose photo is absent are left out, as instant-ngp does. Raises ValueError when no photo is there,
+    when a pose is not a finite 4×4 rigid matrix, or when intrinsics are missing.
+    """
+    path = _transforms_of(data)
+    if path is None:
+        raise ValueError(f"{data} holds no {' or '.join(_CANDIDATES)}. Make poses with `ns-process-data images`.")
+    try:
+        record = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}.") from error
+    frames = record.get("frames") or []
+    if not frames:
+        raise ValueError(f"{path} lists no frames.")
+    files = [_photo(path.parent, f["file_path"]) for f in frames]
+    present = [(f, p) for f, p in zip(frames, files, strict=True) if p is not None]
+    if not present:
+        raise ValueError(
+            f"None of the {len(frames)} photos that {path} lists is there (first: {frames[0]['file_path']}). "
+            "The poses belong to other images, or the images were moved."
+        )
+    for frame, _ in present:
+        check_pose(np.array(frame["transform_matrix"], np.float64), f"{path}: {frame['file_path']}")
+    poses = np.stack([np.array(f["transform_matrix"], np.float64)[:4] for f, _ in present])
+    cameras = [_intrinsics(record | frame, photo) for frame, photo in present]
+    return Cameras(
+        names=tuple(view_names([p for _, p in present])),
+        images=tuple(str(p) for _, p in present),
+        T_world_cam=poses,
+        intrinsics=np.array([k for k, _ in cameras], np.float64),
+        sizes=np.array([s for _, s in cameras]),
+    )
+
+
+def check_pose(T_world_cam: np.ndarray, where: str) -> None:
+    """Raise ValueError unless a pose is a finite rigid 4×4 (or 3×4) matrix."""
+    if T_world_cam.shape not in ((4, 4), (3, 4)):
+        raise ValueError(f"{where} has a pose of shape {T_world_cam.shape}; expected a 4×4 camera-to-world matrix.")
+    if not np.isfinite(T_world_cam).all():
+        raise ValueError(f"{where} has NaN or infinite numbers in its pose. Remove the frame, or run pose estimation again.")
+    R = T_world_cam[:3, :3]
+    scale = np.cbrt(abs(np.linalg.det(R)))
+    if scale == 0 or np.abs(R @ R.T / scale**2 - np.eye(3)).max() > 1e-2:
+        raise ValueError(f"{where} has a pose whose rotation part is not a rotation:\n{R.round(4)}")
+
+
+def _transforms_of(data: Path) -> Path | None:
+    if data.suffix == ".json":
+        return data if data.exists() else None
+    return next((data / name for name in _CANDIDATES if (data / name).exists()), None)
+
+
+def _photo(folder: Path, name: str) -> Path | None:
+    """The photo a frame names; blender's dialect leaves out the suffix."""
+    base = folder / name
+    found = [base, *(base.with_name(base.name + suffix) for suffix in PHOTOS)]
+    return next((p for p in found if p.is_file()), None)
+
+
+def _intrinsics(frame: dict, photo: Path) -> tuple[list[float], tuple[int, int]]:
+    """(fx fy cx cy), (height, width) of the photo as it is on disk."""
+    from PIL import Image
+
+    with Image.open(photo) as picture:
+        width, height = picture.size
+    if "fl_x" in frame:
+        fx, fy = float(frame["fl_x"]), float(frame.get("fl_y", frame["fl_x"]))
+    elif "camera_angle_x" in frame:
+        fx = fy = 0.5 * float(frame.get("w", width)) / np.tan(0.5 * float(frame["camera_angle_x"]))
+    else:
+        raise ValueError(f"{photo}: its transforms give neither fl_x nor camera_angle_x, so the focal length is unknown.")
+    scale_x, scale_y = width / float(frame.get("w", width)), height / float(frame.get("h", height))
+    cx, cy = float(frame.get("cx", width / scale_x / 2)), float(frame.get("cy", height / scale_y / 2))
+    return [fx * scale_x, fy * scale_y, cx * scale_x, cy * scale_y], (height, width)

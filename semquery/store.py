@@ -1,0 +1,409 @@
+"""The run directory: the only place that reads and writes artefacts.
+
+One folder holds one scene (for a nerfstudio run, the folder of its config.yml). Files are npz, json,
+png, ply and safetensors, never pickle; each is written under a temporary name and renamed, so a file
+that exists is whole. `run.jsonl` is an append-only manifest: a stage writes a `start` and a `done`
+line with its configuration and the sha256 of its inputs, which is how a later run knows what can be
+kept, what must be resumed and what no longer fits.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semquery.types import (
+    Cameras,
+    Codebook,
+    MaskStack,
+    MergeTree,
+    NodeLabel,
+    Observation,
+    PartTree,
+    Surface,
+)
+
+FORMAT = 1  # raised when an artefact changes meaning; older ones are refused, not guessed at
+
+# artefact → the command that makes it, for the error of whoever misses it
+MADE_BY = {
+    "cameras.json": "semquery masks RUN --data SCENE",
+    "masks": "semquery masks RUN --data SCENE",
+    "observed": "ns-train semquery --data SCENE (or semquery fit RUN --mesh MESH)",
+    "field.safetensors": "semquery fit RUN",
+    "surface.npz": "semquery fit RUN",
+    "merge.npz": "semquery tree RUN",
+    "parts.npz": "semquery tree RUN",
+    "labels.jsonl": "semquery label RUN",
+    "codebook.npz": "semquery encode RUN",
+}
+OUTPUTS = {
+    "masks": ("masks",),
+    "observe": ("observed",),
+    "fit": ("fit.partial.safetensors", "field.safetensors", "surface.npz", "surface.ply", "pixels"),
+    "tree": ("merge.npz", "parts.npz", "parts.json"),
+    "label": ("labels.jsonl", "views"),
+    "encode": ("codebook.npz", "codebook.json"),
+}
+
+
+class RunError(ValueError):
+    """Something about a run directory that the user can mend; the message says how."""
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary sibling to write to; it takes the real name only when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def as_config(config: Any) -> Any:
+    """A dataclass as JSON: its class name and its fields; a tensor-free dict of plain values."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        fields = {f.name: as_config(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return {"class": type(config).__name__, **fields}
+    if isinstance(config, Mapping):
+        return {str(k): as_config(v) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [as_config(c) for c in config]
+    return config if config is None or isinstance(config, (str, int, float, bool)) else str(config)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, or of the names and hashes of a folder's files; "" when absent."""
+    if path.is_dir():
+        names = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        lines = "".join(f"{p.relative_to(path)} {sha256(p)}\n" for p in names)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+
+
+def slug(text: str) -> str:
+    """A file name made from any text: lower-case words joined by dashes, at most 60 characters."""
+    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    return "-".join(words)[:60] or "query"
+
+
+class Run:
+    """A run directory. `Run(path)` opens one (a folder, or a config.yml inside it); `create=True` makes it."""
+
+    def __init__(self, path: Path | str, create: bool = False) -> None:
+        path = Path(path).expanduser()
+        if path.name == "config.yml":
+            path = path.parent
+        if not path.is_dir():
+            if path.exists():
+                raise RunError(f"{path} is a file; a run is a directory (or the config.yml inside it).")
+            if not create:
+                raise RunError(
+                    f"There is no run directory at {path}. Make one with `ns-train semquery --data SCENE`, "
+                    "`semquery masks RUN --data SCENE`, or see a whole run with `semquery demo`."
+                )
+            path.mkdir(parents=True)
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def need(self, name: str) -> Path:
+        """The path of an artefact that must be there; otherwise an error that names the command to run."""
+        path = self.path / name
+        if not path.exists() or (path.is_dir() and not any(path.glob("*.npz"))):
+            command = MADE_BY[name].replace("RUN", str(self.path))
+            raise RunError(f"{self.path} has no {name} yet. Make it with: {command}")
+        return path
+
+    # ---------------------------------------------------------------- manifest
+
+    def manifest(self) -> list[dict]:
+        """All lines of run.jsonl; a line cut off by a crash is dropped."""
+        return list(_json_lines(self.path / "run.jsonl"))
+
+    def stage(self, name: str) -> dict | None:
+        """The newest line of a stage."""
+        return next((line for line in reversed(self.manifest()) if line["stage"] == name), None)
+
+    def begin(self, stage: str, config: Any, inputs: Sequence[str] = (), overwrite: bool = False) -> bool:
+        """Whether a stage has to run. Raises RunError when what is there was made from something else.
+
+        False: done before, from the same inputs. True: never run, interrupted (resume), or overwritten.
+        """
+        now = {"config": as_config(config), "inputs": {i: sha256(self.path / i) for i in inputs}}
+        last = self.stage(stage)
+        if last is not None and not overwrite:
+            changed = _differences({k: last.get(k) for k in now}, now)
+            if last.get("format") != FORMAT:
+                changed = [f"format: {last.get('format')} → {FORMAT}"]
+            if changed:
+                raise RunError(
+                    f"The {stage} in {self.path} was made from something else ({'; '.join(changed)}). "
+                    f"Give --overwrite to make it anew, or use another run directory."
+                )
+            if last["event"] == "done" and all((self.path / o).exists() for o in last["outputs"]):
+                return False
+            if last["event"] == "start":
+                return True
+        if overwrite:
+            for name in OUTPUTS.get(stage, ()):
+                _remove(self.path / name)
+        self._log({"stage": stage, "event": "start", "format": FORMAT, **now})
+        return True
+
+    def done(self, stage: str, seconds: float, seed: int | None = None, **facts: Any) -> None:
+        """Close a stage: its line repeats what `begin` recorded, with the cost and the outputs."""
+        start = self.stage(stage)
+        assert start is not None, f"{stage} was never begun"
+        outputs = [o for o in OUTPUTS.get(stage, ()) if (self.path / o).exists()]
+        self._log({**start, "event": "done", "outputs": outputs, "seconds": round(seconds, 2), "seed": seed,
+                   "versions": _versions(), **facts})
+
+    def check_current(self, stage: str) -> None:
+        """Raise when a stage's recorded inputs are no longer the ones in the directory."""
+        last = self.stage(stage)
+        if last is None or last["event"] != "done":
+            return
+        stale = [name for name, was in last["inputs"].items() if sha256(self.path / name) != was]
+        if stale:
+            raise RunError(
+                f"{', '.join(stale)} changed since `semquery {stage}` was run on {self.path}. "
+                f"Run it again: semquery {stage} {self.path} --overwrite"
+            )
+
+    def _log(self, line: dict) -> None:
+        line = {**line, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        append_line(self.path / "run.jsonl", line)
+
+    # ---------------------------------------------------------------- artefacts
+
+    def write_cameras(self, cameras: Cameras) -> None:
+        """cameras.json in nerfstudio's transforms dialect: OpenGL camera-to-world, pixels."""
+        frames = [
+            {
+                "name": name, "file_path": image, "transform_matrix": T.tolist(),
+                "fl_x": float(k[0]), "fl_y": float(k[1]), "cx": float(k[2]), "cy": float(k[3]),
+                "h": int(size[0]), "w": int(size[1]),
+            }
+            for name, image, T, k, size in zip(
+                cameras.names, cameras.images, cameras.T_world_cam, cameras.intrinsics, cameras.sizes, strict=True)
+        ]
+        with atomic(self.path / "cameras.json") as path:
+            path.write_text(json.dumps({"format": FORMAT, "camera_model": "PINHOLE", "frames": frames}, indent=1))
+
+    def cameras(self) -> Cameras:
+        data = json.loads(self.need("cameras.json").read_text())
+        _check_format(data.get("format"), self.path / "cameras.json")
+        frames = data["frames"]
+        return Cameras(
+            names=tuple(f["name"] for f in frames),
+            images=tuple(f["file_path"] for f in frames),
+            T_world_cam=np.array([f["transform_matrix"] for f in frames], np.float64).reshape(-1, 4, 4),
+            intrinsics=np.array([[f[k] for k in ("fl_x", "fl_y", "cx", "cy")] for f in frames], np.float64).reshape(-1, 4),
+            sizes=np.array([[f["h"], f["w"]] for f in frames]).reshape(-1, 2),
+        )
+
+    def write_masks(self, view: str, stack: MaskStack) -> None:
+        self._save(f"masks/{view}.npz", layers=stack.layers, scores=stack.scores)
+
+    def masks(self, view: str) -> MaskStack:
+        data = self._load(f"masks/{view}.npz")
+        return MaskStack(data["layers"], data["scores"])
+
+    def masked_views(self) -> list[str]:
+        return _stems(self.path / "masks")
+
+    def write_observation(self, view: str, seen: Observation) -> None:
+        self._save(f"observed/{view}.npz", size=np.array(seen.size, np.int32), pixels=seen.pixels,
+                   points=seen.points, colors=seen.colors)
+
+    def observation(self, view: str) -> Observation:
+        data = self._load(f"observed/{view}.npz")
+        height, width = (int(s) for s in data["size"])
+        return Observation((height, width), data["pixels"], data["points"], data["colors"])
+
+    def observed_views(self) -> list[str]:
+        return _stems(self.path / "observed")
+
+    def write_surface(self, surface: Surface) -> None:
+        from semquery.export import point_cloud
+
+        for view, points in surface.point_of_pixel.items():
+            self._save(f"pixels/{view}.npz", point=points)
+        with atomic(self.path / "surface.ply") as path:
+            point_cloud(surface.points, surface.colors, surface.normals).write(str(path))
+        self._save("surface.npz", points=surface.points, normals=surface.normals, colors=surface.colors,
+                   features=surface.features.astype(np.float16), source=surface.source,
+                   voxel_size=np.float64(surface.voxel_size))
+
+    def surface(self) -> Surface:
+        self.need("surface.npz")
+        data = self._load("surface.npz")
+        pixels = {view: self._load(f"pixels/{view}.npz")["point"] for view in _stems(self.path / "pixels")}
+        return Surface(data["points"], data["normals"], data["colors"], data["features"], data["source"],
+                       float(data["voxel_size"]), pixels)
+
+    def write_tree(self, merge: MergeTree, edges: np.ndarray, weights: np.ndarray, parts: PartTree) -> None:
+        self._save("merge.npz", edges=edges, weights=weights, parents=merge.parents, altitude=merge.altitude)
+        table = [
+            {"part": p, "parent": int(parts.parents[p]), "depth": int(parts.depth[p]), "points": int(parts.num_points[p]),
+             "altitude": round(float(parts.altitude[p]), 4), "views": int((parts.support[:, 0] == p).sum())}
+            for p in range(parts.num_parts)
+        ]
+        with atomic(self.path / "parts.json") as path:
+            path.write_text("[\n" + ",\n".join(json.dumps(row) for row in table) + "\n]\n")
+        self._save("parts.npz", parents=parts.parents, altitude=parts.altitude, part_of_point=parts.part_of_point,
+                   support=parts.support, support_iou=parts.support_iou)
+
+    def parts(self) -> PartTree:
+        self.need("parts.npz")
+        data = self._load("parts.npz")
+        return PartTree(data["parents"], data["altitude"], data["part_of_point"], data["support"], data["support_iou"])
+
+    def merge_tree(self) -> MergeTree:
+        self.need("merge.npz")
+        data = self._load("merge.npz")
+        return MergeTree(data["parents"], data["altitude"])
+
+    def append_label(self, label: NodeLabel, key: str) -> None:
+        """One line per answer, appended and flushed: what was answered is never lost."""
+        append_line(self.path / "labels.jsonl", {"key": key, **dataclasses.asdict(label)})
+
+    def labels(self) -> dict[int, NodeLabel]:
+        """The newest label of each part; a label given by the user wins over any other."""
+        return {part: label for part, (label, _) in self.label_journal().items()}
+
+    def label_journal(self) -> dict[int, tuple[NodeLabel, str]]:
+        """part → (label, content key of the request that was answered)."""
+        journal: dict[int, tuple[NodeLabel, str]] = {}
+        for line in _json_lines(self.path / "labels.jsonl"):
+            key = line.pop("key", "")
+            line["synonyms"] = tuple(line.get("synonyms", ()))
+            line["alternatives"] = tuple((str(n), float(s)) for n, s in line.get("alternatives", ()))
+            label = NodeLabel(**line)
+            held = journal.get(label.part)
+            if held is None or held[0].source != "user" or label.source == "user":
+                journal[label.part] = (label, key)
+        return journal
+
+    def write_codebook(self, book: Codebook) -> None:
+        with atomic(self.path / "codebook.json") as path:
+            path.write_text(json.dumps({"format": FORMAT, "encoder": book.encoder, "texts": book.texts,
+                                        "fields": book.fields, "negatives": book.negative_texts}, indent=1))
+        self._save("codebook.npz", vectors=book.vectors, part_of_vector=book.part_of_vector, negatives=book.negatives)
+
+    def codebook(self) -> Codebook:
+        self.need("codebook.npz")
+        data, words = self._load("codebook.npz"), json.loads((self.path / "codebook.json").read_text())
+        return Codebook(data["vectors"], data["part_of_vector"], tuple(words["texts"]), tuple(words["fields"]),
+                        data["negatives"], tuple(words["negatives"]), words["encoder"])
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Any], **facts: Any) -> None:
+        """Named torch tensors with a few facts, as safetensors."""
+        from safetensors.torch import save_file
+
+        with atomic(self.path / name) as path:
+            save_file(dict(tensors), path, metadata={"format": str(FORMAT), **{k: str(v) for k, v in facts.items()}})
+
+    def read_tensors(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Tensors by name, and the facts stored with them."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path / name
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors, facts = {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"{path} cannot be read ({error}). Delete it and run the stage again.") from error
+        _check_format(facts.pop("format", None), path)
+        return tensors, facts
+
+    def _save(self, name: str, **arrays: np.ndarray) -> None:
+        path = self.path / name
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, format=np.int32(FORMAT), **arrays)
+
+    def _load(self, name: str) -> dict[str, np.ndarray]:
+        path = self.path / name
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                arrays = dict(data)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read ({error}). Delete it and run the stage again.") from error
+        _check_format(arrays.pop("format", None), path)
+        return arrays
+
+
+def append_line(path: Path, line: dict) -> None:
+    """Append one JSON line durably; a last line cut off by a crash is closed first, so it spoils nothing."""
+    with path.open("ab") as file:
+        if file.tell() and not path.read_bytes().endswith(b"\n"):
+            file.write(b"\n")
+        file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _json_lines(path: Path) -> Iterator[dict]:
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue  # the half line of a killed process
+
+
+def _stems(folder: Path) -> list[str]:
+    return sorted(p.stem for p in folder.glob("*.npz") if not p.name.startswith("."))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_format(found: Any, path: Path) -> None:
+    if found is None or int(found) != FORMAT:
+        raise RunError(
+            f"{path} has format {found}, this semquery reads format {FORMAT}: it was made by another version. "
+            "Run the stage again with --overwrite, or use the version that made it."
+        )
+
+
+def _differences(was: Any, now: Any, prefix: str = "") -> list[str]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        keys = sorted({*was, *now})
+        return [d for k in keys for d in _differences(was.get(k), now.get(k), f"{prefix}.{k}" if prefix else k)]
+    if was == now:
+        return []
+    short = [str(x)[:12] if prefix.startswith("inputs") else str(x) for x in (was, now)]
+    return [f"{prefix.removeprefix('config.')}: {short[0]} → {short[1]}"]
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("semquery", "torch", "numpy", "higra", "scikit-image", "nerfstudio"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
