@@ -26,14 +26,14 @@ class Noise:
     levels: float = 0.6  # probability that a level of the tree is masked at all in a view
     drop: float = 0.25  # probability that a mask is lost
     merge: float = 0.12  # probability that a mask swallows one that touches it
-    split: float = 0.2  # probability that a mask falls apart into its facets
-    boundary: float = 1.0  # pixels, standard deviation of how far the outline moves
+    facet: float = 0.2  # probability that only one facet of a part is found, as where shading ends a region
+    boundary: float = 0.6  # pixels, standard deviation of how far the outline moves; it peaks at twice that
     smoothness: float = 6.0  # pixels over which the outline moves together
     same_iou: float = 0.9  # masks more alike than this are one
 
 
 SAM_LIKE = Noise()
-HARD = Noise(levels=0.45, drop=0.45, merge=0.25, split=0.4, boundary=2.0)
+HARD = Noise(levels=0.45, drop=0.45, merge=0.25, facet=0.4, boundary=1.2)
 
 
 def exact_masks(leaf: Int[np.ndarray, "h w"], parents: Int[np.ndarray, " a"]) -> MaskStack:
@@ -52,9 +52,11 @@ def noisy_masks(
     present = random.random(depth.max() + 1) < noise.levels
     masks = masks[present[depth[nodes]] & (random.random(len(masks)) >= noise.drop)]
     masks = merge_touching(masks, noise.merge, random)
-    masks = split_facets(masks, normals, noise.split, random)
+    masks = keep_one_facet(masks, normals, noise.facet, random)
     masks = move_outlines(masks, noise.boundary, noise.smoothness, random)
-    masks = without_duplicates(masks[masks.sum((1, 2)) >= MIN_PIXELS], noise.same_iou)
+    masks = masks[masks.sum((1, 2)) >= MIN_PIXELS]
+    if len(masks):
+        masks = without_duplicates(masks, noise.same_iou)
     return stack_masks(masks, np.ones(len(masks), np.float32))
 
 
@@ -81,16 +83,17 @@ def merge_touching(masks: Bool[np.ndarray, "m h w"], share: float, random: np.ra
     return merged
 
 
-def split_facets(
+def keep_one_facet(
     masks: Bool[np.ndarray, "m h w"], normals: Float[np.ndarray, "h w 3"], share: float, random: np.random.Generator
-) -> Bool[np.ndarray, "k h w"]:
-    """With probability `share`, a mask is replaced by its pieces of like normal (nearest of the six axis directions)."""
+) -> Bool[np.ndarray, "m h w"]:
+    """With probability `share`, only the pixels of one normal (nearest of the six axis directions) are left of a mask."""
     axis = np.abs(normals).argmax(-1)
     facet = 2 * axis + (np.take_along_axis(normals, axis[..., None], -1)[..., 0] > 0)
-    pieces = []
-    for mask, falls_apart in zip(masks, random.random(len(masks)) < share, strict=True):
-        pieces += [mask & (facet == f) for f in np.unique(facet[mask])] if falls_apart else [mask]
-    return np.stack(pieces) if pieces else masks
+    kept = masks.copy()
+    for k in np.flatnonzero(random.random(len(masks)) < share):
+        facets, pixels = np.unique(facet[masks[k]], return_counts=True)
+        kept[k] &= facet == random.choice(facets, p=pixels / pixels.sum())
+    return kept
 
 
 def move_outlines(

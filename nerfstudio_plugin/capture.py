@@ -14,9 +14,13 @@ from jaxtyping import Float
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.data.datasets.base_dataset import InputDataset
+from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
+from nerfstudio_plugin.hull import hull_box
+
 HAS_ALPHA = "semquery_has_alpha"  # key in the dataset's metadata: the photos tell foreground from background
+IS_BOUNDED = "semquery_is_bounded"  # all of the surface lies in the scene box
 
 
 class CaptureError(ValueError):
@@ -84,8 +88,13 @@ class SemqueryDataManager(VanillaDataManager[InputDataset]):
             ) from error
 
     def create_train_dataset(self) -> InputDataset:
-        check_capture(self.train_dataparser_outputs)
-        return self._dataset(self.train_dataparser_outputs)
+        outputs = self.train_dataparser_outputs
+        check_capture(outputs)
+        box = hull_box(outputs.cameras, outputs.image_filenames) if transparent(outputs.image_filenames) else None
+        if box is not None:
+            outputs.scene_box = SceneBox(aabb=box)
+            outputs.metadata = {**outputs.metadata, IS_BOUNDED: True}
+        return self._dataset(outputs)
 
     def create_eval_dataset(self) -> InputDataset:
         return self._dataset(self.dataparser.get_dataparser_outputs(split=self.test_split))

@@ -1,32 +1,186 @@
 """Nerfacto with a feature field on its surface.
 
-The radiance field is nerfstudio's, unchanged but for its hash grids, which are ours: the same on every
+The radiance field is nerfstudio's, but for its hash grids, which are semquery's: the same on every
 device, ten times as fast on a CPU. The feature field lives beside it, takes points in the capture's
 frame, and is trained by the pipeline once the geometry stands.
+
+Notation: r rays, s samples of a ray. Depth is distance along the ray, in the trainer's unit.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from unittest import mock
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.cameras.rays import RayBundle, RaySamples
 from nerfstudio.field_components.encodings import HashEncoding
+from nerfstudio.model_components.scene_colliders import AABBBoxCollider
 from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
+from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor, nn
 
-from nerfstudio_plugin.capture import HAS_ALPHA
-from semquery.field.grid import GridConfig, HashGrid
+from nerfstudio_plugin.capture import HAS_ALPHA, IS_BOUNDED, Frame
+from nerfstudio_plugin.outputs import PartColors
+from semquery.field import FeatureField, FieldConfig, GridConfig, HashGrid
 
 FORMAT = 1  # of checkpoints; raised when their content changes meaning
 
 
 @dataclass
 class SemqueryModelConfig(NerfactoModelConfig):
-    """Nerfacto's settings, and those of the feature field."""
+    """Nerfacto's settings, and those of its surface."""
 
     _target: type = field(default_factory=lambda: SemqueryModel)
-    implementation: str = "torch"
-    """Kept at torch: the grids are semquery's own, so checkpoints move between machines."""
+    opacity_loss_mult: float = 0.0
+    """Weight of the entropy of a ray's opacity: a ray should either hit something or nothing."""
+    surface_samples: int = 64
+    """Samples per ray when the surface is rendered once for all; training may use fewer."""
+
+
+class SemqueryModel(NerfactoModel):
+    """Radiance field, feature field, and the outputs the viewer shows."""
+
+    config: SemqueryModelConfig
+
+    def populate_modules(self) -> None:
+        if self._has(HAS_ALPHA):
+            self.config.background_color = "random"  # a fixed colour lets fog of that colour hide in the background
+        if self._has(IS_BOUNDED):
+            self.config.disable_scene_contraction = True
+            self.config.proposal_initial_sampler = "uniform"
+        with _without_lpips():
+            super().populate_modules()
+        if self._has(IS_BOUNDED):
+            self.collider = AABBBoxCollider(self.scene_box, near_plane=self.config.near_plane)
+        if self.config.implementation == "torch":
+            moves_rays = self.config.camera_optimizer.mode != "off" or self.config.predict_normals
+            replace_grids(self, position_gradients=moves_rays)
+        self.register_buffer("format", torch.tensor(FORMAT))
+        self.register_buffer("T_train_capture", torch.eye(4, dtype=torch.float64))
+        self.register_buffer("is_field_trained", torch.tensor(False))
+        self.part_colors = PartColors()
+        self.level_of_the_tree = ViewerSlider("Level of the tree", 2, 0, 12, 1)
+
+    def _has(self, fact: str) -> bool:
+        """What the datamanager found out about the capture."""
+        return bool(self.kwargs.get("metadata", {}).get(fact, False))
+
+    def set_field(self, config: FieldConfig) -> None:
+        """Make the feature field; nerfstudio gives models no settings but their own, so the pipeline calls this."""
+        self.feature_field = FeatureField(config).to(self.device)
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(self.T_train_capture)
+
+    def geometry_parameters(self) -> Iterator[nn.Parameter]:
+        """All parameters but those of the feature field."""
+        return (p for name, p in self.named_parameters() if not name.startswith("feature_field."))
+
+    def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
+        field = {"feature_table": [self.feature_field.grid.table], "feature_network": list(self.feature_field.network.parameters())}
+        return {**super().get_param_groups(), **field}
+
+    def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
+        outputs = super().get_outputs(ray_bundle)
+        if not self.training:
+            points = self.frame.to_capture(ray_bundle.origins + ray_bundle.directions * outputs["depth"])
+            seen = outputs["accumulation"]
+            if self.is_field_trained:
+                outputs["features"] = self.feature_field(points) * seen
+            level = int(self.level_of_the_tree.value)
+            outputs["parts"] = self.part_colors(points, outputs["rgb"], level) * seen
+        return outputs
+
+    def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Tensor]:
+        losses = super().get_loss_dict(outputs, batch, metrics_dict)
+        if self.training and self.config.opacity_loss_mult > 0 and self._has(HAS_ALPHA):
+            losses["opacity_loss"] = self.config.opacity_loss_mult * opacity_entropy(outputs["accumulation"])
+        return losses
+
+    def get_image_metrics_and_images(self, outputs, batch) -> tuple[dict[str, float], dict[str, Tensor]]:
+        metrics, images = super().get_image_metrics_and_images(outputs, batch)
+        return {name: value for name, value in metrics.items() if name != "lpips"}, images
+
+    @torch.no_grad()
+    def surface_along(self, rays: RayBundle) -> "RaySurface":
+        """Where rays meet the surface, with more samples than training uses. `rays` is flat and has camera indices."""
+        if self.collider is not None:
+            rays = self.collider(rays)
+        sampler, few = self.proposal_sampler, self.proposal_sampler.num_nerf_samples_per_ray
+        sampler.num_nerf_samples_per_ray = max(few, self.config.surface_samples)
+        try:
+            samples, _, _ = sampler(rays, density_fns=self.density_fns)
+        finally:
+            sampler.num_nerf_samples_per_ray = few
+        density, _ = self.field.get_density(samples)
+        return RaySurface.of(samples.get_weights(density)[..., 0], samples)
+
+
+@dataclass(frozen=True)
+class RaySurface:
+    """Where each ray ends: the median of its termination, how spread that is, and how opaque it is."""
+
+    depth: Float[Tensor, " r"]
+    spread: Float[Tensor, " r"]  # distance between the quartiles of the termination
+    opacity: Float[Tensor, " r"]
+
+    @staticmethod
+    def of(weights: Float[Tensor, "r s"], samples: RaySamples) -> "RaySurface":
+        opacity = weights.sum(1)
+        low, depth, high = quantiles(weights, samples.frustums.starts[..., 0], samples.frustums.ends[..., 0])
+        return RaySurface(depth, high - low, opacity)
+
+
+def quantiles(
+    weights: Float[Tensor, "r s"], starts: Float[Tensor, "r s"], ends: Float[Tensor, "r s"], at: tuple[float, ...] = (0.25, 0.5, 0.75)
+) -> list[Float[Tensor, " r"]]:
+    """Depths at which a share of a ray's opacity is reached, linear inside a sample: finer than the samples are."""
+    cumulative = weights.cumsum(1)
+    found = []
+    for share in at:
+        wanted = share * cumulative[:, -1:]
+        k = torch.searchsorted(cumulative, wanted).clamp(max=weights.shape[1] - 1)
+        inside = (wanted - (cumulative - weights).gather(1, k)) / weights.gather(1, k).clamp(min=1e-10)
+        start, end = starts.gather(1, k), ends.gather(1, k)
+        found.append((start + (end - start) * inside.clamp(0, 1))[:, 0])
+    return found
+
+
+def opacity_entropy(accumulation: Float[Tensor, "r 1"]) -> Float[Tensor, ""]:
+    """Mean entropy of the rays' opacities, 0 when each is 0 or 1."""
+    a = accumulation.clamp(1e-4, 1 - 1e-4)
+    return -(a * a.log() + (1 - a) * (1 - a).log()).mean()
+
+
+class _PositionGrid(HashGrid):
+    """A grid whose positions need no gradient: nerfstudio asks for one at every sample, used or not."""
+
+    def forward(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
+        return super().forward(x.detach())
+
+
+def replace_grids(module: nn.Module, position_gradients: bool) -> None:
+    """Put semquery's grid in the place of each of nerfstudio's torch grids, shared ones included."""
+    made: dict[int, HashGrid] = {}
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, HashEncoding) and child.tcnn_encoding is None:
+                made.setdefault(id(child), _same_shape(child, position_gradients))
+                setattr(parent, name, made[id(child)])
+
+
+def _same_shape(grid: HashEncoding, position_gradients: bool) -> HashGrid:
+    finest = round(grid.min_res * float(grid.growth_factor) ** (grid.num_levels - 1))
+    config = GridConfig(grid.num_levels, grid.features_per_level, grid.log2_hashmap_size, grid.min_res, finest, grid.hash_init_scale)
+    return HashGrid(config) if position_gradients else _PositionGrid(config)
+
+
+@contextmanager
+def _without_lpips() -> Iterator[None]:
+    """Nerfacto builds LPIPS with the model, which downloads AlexNet; PSNR and SSIM need no weights."""
+    name = "torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity"
+    with mock.patch(name, lambda **_: lambda *_: float("nan")):
+        yield

@@ -4,6 +4,7 @@ Colours of parts are distinct and stable: they follow from the part's number alo
 """
 
 import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -33,11 +34,6 @@ def part_colors(num_parts: int) -> UInt8[np.ndarray, "p 3"]:
     return (np.array(rows).reshape(-1, 3) * 255).round().astype(np.uint8)
 
 
-def level_colors(parts: PartTree, depth: int) -> UInt8[np.ndarray, "p 3"]:
-    """Each part in the colour of its ancestor at this depth."""
-    return part_colors(parts.num_parts)[parts.level(depth)]
-
-
 def path_names(parts: PartTree, labels: dict[int, NodeLabel], part: int) -> tuple[str, ...]:
     """Names from the top of the tree down to the part; parts without a label are called by their number."""
     return tuple(labels[p].name if p in labels else f"part {p}" for p in parts.path(part))
@@ -48,6 +44,16 @@ def labelled_cloud(surface: Surface, parts: PartTree, colors: UInt8[np.ndarray, 
     colors = part_colors(parts.num_parts) if colors is None else colors
     return point_cloud(surface.points, colors[parts.part_of_point], surface.normals,
                        part=parts.part_of_point.astype(np.int32), level=parts.depth[parts.part_of_point].astype(np.uint8))
+
+
+def highlighted_cloud(surface: Surface, parts: PartTree, hits: Sequence[int]):
+    """The surface in muted grey, the first hit in bright red, further hits in orange; column `hit` = rank, 0 = none."""
+    grey = surface.colors.astype(np.float32).mean(1, keepdims=True)
+    colors, rank = np.repeat(140 + 0.4 * (grey - 128), 3, axis=1), np.zeros(len(surface.points), np.int32)
+    for i in reversed(range(len(hits))):
+        inside = parts.points_of(hits[i])
+        colors[inside], rank[inside] = ((235, 30, 30) if i == 0 else (250, 160, 60)), i + 1
+    return point_cloud(surface.points, colors.round().clip(0, 255).astype(np.uint8), surface.normals, part=parts.part_of_point, hit=rank)
 
 
 def tree_json(surface: Surface, parts: PartTree, labels: dict[int, NodeLabel]) -> dict:

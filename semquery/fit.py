@@ -5,9 +5,10 @@ thousand points and no ray marching. Step i draws from a generator seeded by (se
 interrupted and resumed is the run that was not.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,11 +33,11 @@ class FitConfig:
     """Adam's rate for the hash table; it falls along a cosine to 3 %."""
     network_learning_rate: float = 5e-3
     """The same for the network behind the table."""
-    contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    contrast: ContrastConfig = dataclasses.field(default_factory=ContrastConfig)
     """Pairs and losses."""
-    field: FieldConfig = field(default_factory=FieldConfig)
+    field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
     """Size of the field."""
-    fusion: FusionConfig = field(default_factory=FusionConfig)
+    fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
     """How the views' points become one surface."""
     seed: int = 0
     """Seed of weights and draws."""

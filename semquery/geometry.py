@@ -85,13 +85,25 @@ def _averaged(seen, eyes, points, row_of_hit, n, voxel) -> Surface:
     mean = lambda values: np.stack([np.bincount(rows, column, n) for column in values[kept].T], 1) / hits  # noqa: E731
     centre = mean(points)
     normals = normals_of(centre, mean(eye_of_hit) - centre)
+    shown = _with_nearby(points, row_of_hit, centre, voxel)
     point_of_pixel, start = {}, 0
     for view, o in seen.items():
         image = np.full(o.size, -1, np.int32)
-        image.reshape(-1)[o.pixels] = row_of_hit[start : start + len(o.pixels)]
+        image.reshape(-1)[o.pixels] = shown[start : start + len(o.pixels)]
         point_of_pixel[view], start = image, start + len(o.pixels)
     return Surface(centre.astype(np.float32), normals, mean(colors).round().astype(np.uint8), np.zeros((n, 0), np.float16),
                    np.arange(n, dtype=np.int32), voxel, point_of_pixel)
+
+
+def _with_nearby(points, row_of_hit, centre, voxel, reach: float = 2.0) -> Int64[np.ndarray, " k"]:
+    """Hits whose voxel was dropped show the nearest kept point, if it is within two voxels."""
+    from scipy.spatial import cKDTree
+
+    lost = np.flatnonzero(row_of_hit < 0)
+    distance, near = cKDTree(centre).query(points[lost], distance_upper_bound=reach * voxel)
+    shown = row_of_hit.copy()
+    shown[lost[np.isfinite(distance)]] = near[np.isfinite(distance)]
+    return shown
 
 
 def normals_of(points: Num[np.ndarray, "n 3"], outward: Num[np.ndarray, "n 3"], neighbours: int = 12) -> Float32[np.ndarray, "n 3"]:

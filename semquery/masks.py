@@ -151,7 +151,7 @@ def regions_of(labels: Int[np.ndarray, "h w"], min_pixels: int) -> Bool[np.ndarr
 
 def pairwise_iou(a: Bool[np.ndarray, "m h w"], b: Bool[np.ndarray, "k h w"]) -> Float32[np.ndarray, "m k"]:
     """Intersection over union of every pair of masks; 0 where both are empty."""
-    A, B = a.reshape(len(a), -1).astype(np.float32), b.reshape(len(b), -1).astype(np.float32)
+    A, B = (m.reshape(len(m), m.shape[1] * m.shape[2]).astype(np.float32) for m in (a, b))
     both = A @ B.T
     union = A.sum(1)[:, None] + B.sum(1)[None] - both
     return both / np.maximum(union, 1)

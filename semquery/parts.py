@@ -15,6 +15,7 @@ nodes are kept by persistence: the altitude between a node's own split and the m
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -40,7 +41,8 @@ class TreeConfig:
     select: Literal["masks", "persistence"] = "masks"
     """Choose parts by how well they explain the masks, or (without masks) by persistence."""
     gamma: float = 1.0
-    """A part must explain this many masks that no other part explains."""
+    """A part must explain this many masks that no other part explains, where views have 20 masks each; in proportion
+    where they have more or fewer: the more masks a source makes, the more of them agree by chance."""
     min_share: float = 0.06
     """…and masks in this share of the views that see it."""
     min_points: int = 12
@@ -115,8 +117,8 @@ def merge_tree(n: int, edges: Int[np.ndarray, "e 2"], weights: Num[np.ndarray, "
     build = {
         "single": hg.bpt_canonical,
         "average": hg.binary_partition_tree_average_linkage,
-        "area": hg.watershed_hierarchy_by_area,
-        "volume": hg.watershed_hierarchy_by_volume,
+        "area": partial(hg.watershed_hierarchy_by_area, canonize_tree=False),
+        "volume": partial(hg.watershed_hierarchy_by_volume, canonize_tree=False),
     }[linkage]
     tree, altitude = build(graph, weights)
     parents = np.asarray(tree.parents()).astype(np.int32)
@@ -208,6 +210,11 @@ def _layer_evidence(layer, place, nodes, seen, start, stop, v, min_iou):
     iou = both / (seen[:, None] + np.bincount(ids, minlength=width)[used][None] - both)
     row, column = np.nonzero(iou > min_iou)
     return nodes[row], np.full(len(row), v), used[column] - 1, iou[row, column]
+
+
+def mask_density(masks: Mapping[str, MaskStack], usual: float = 20.0) -> float:
+    """Masks per view as a share of a usual number, from a half to four."""
+    return float(np.clip(np.mean([stack.num_masks for stack in masks.values()]) / usual, 0.5, 4.0))
 
 
 def facility_location(evidence: Evidence, gamma: float, min_share: float, min_iou: float = 0.5) -> list[int]:
@@ -318,4 +325,5 @@ def build_part_tree(
     if config.select == "persistence":
         return part_tree(tree, persistent(tree, config.min_points, config.persistence)), tree, edges, weights
     evidence = mask_evidence(tree, surface, masks, config.min_points)
-    return part_tree(tree, facility_location(evidence, config.gamma, config.min_share), evidence), tree, edges, weights
+    chosen = facility_location(evidence, config.gamma * mask_density(masks), config.min_share)
+    return part_tree(tree, chosen, evidence), tree, edges, weights

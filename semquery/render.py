@@ -59,7 +59,9 @@ def look_at(
     return T_world_cam
 
 
-def ring(target: Float[np.ndarray, " 3"], distance: float | int, elevation: float | int, azimuths: Num[np.ndarray, " v"]) -> Float64[np.ndarray, "v 4 4"]:
+def ring(
+    target: Float[np.ndarray, " 3"], distance: float | int, elevation: float | int, azimuths: Num[np.ndarray, " v"]
+) -> Float64[np.ndarray, "v 4 4"]:
     """Cameras on a circle around `target` that look at it. Degrees; azimuth 0 is +x, 90 is +y, z is up."""
     a, e = np.radians(np.asarray(azimuths, float)), np.radians(elevation)
     offsets = np.stack([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.full_like(a, np.sin(e))], 1)
@@ -152,14 +154,18 @@ def _coincident(
 
 
 def observe(caster: RayCaster, cameras: Cameras, view: int, colors: UInt8[np.ndarray, "..."]) -> Observation:
-    """The surface as one view sees it. `colors` are the mesh's, [f, 3], or the view's photo, [h, w, 3]."""
+    """The surface as one view sees it.
+
+    `colors` are the mesh's own, [f, 3], or the view's photo, [h, w, 3 or 4], of any resolution: the photo's
+    pixels are then the pixel grid, so a reduced photo makes a reduced observation.
+    """
     size = (int(cameras.sizes[view][0]), int(cameras.sizes[view][1]))
-    hits = caster.cast(cameras.T_world_cam[view], cameras.intrinsics[view], size)
+    grid = colors.shape[:2] if colors.ndim == 3 else size
+    reduced = np.array([grid[1] / size[1], grid[0] / size[0]] * 2)  # x, y of focal lengths and of the centre
+    hits = caster.cast(cameras.T_world_cam[view], cameras.intrinsics[view] * reduced, grid)
     pixels = np.flatnonzero(hits.mask).astype(np.int32)
-    if colors.ndim == 3 and colors.shape[:2] != size:
-        raise ValueError(f"observe: the photo of {cameras.names[view]} is {colors.shape[:2]}, its camera says {size} (height, width).")
-    seen = colors.reshape(-1, 3)[pixels] if colors.ndim == 3 else colors[hits.face.ravel()[pixels]]
-    return Observation(size, pixels, hits.points.reshape(-1, 3)[pixels], seen)
+    seen = colors[..., :3].reshape(-1, 3)[pixels] if colors.ndim == 3 else colors[hits.face.ravel()[pixels]]
+    return Observation(grid, pixels, hits.points.reshape(-1, 3)[pixels], np.ascontiguousarray(seen))
 
 
 def picture(
@@ -187,28 +193,46 @@ def shade(hits: Hits, albedo: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "
     return (albedo * light[..., None]).clip(0, 1)
 
 
-def load_mesh(path: Path | str) -> Mesh:
-    """A mesh file (PLY, OBJ, GLB, …) as triangles with face colours; a scene's nodes are put together."""
+def load_mesh(path: Path | str) -> tuple[Float32[np.ndarray, "n 3"], Int32[np.ndarray, "f 3"]]:
+    """Vertices and faces of a mesh file."""
+    mesh = load_colored_mesh(path)
+    return mesh.vertices, mesh.faces
+
+
+def load_colored_mesh(path: Path | str) -> Mesh:
+    """A mesh file (PLY, OBJ, GLB, …) as triangles with face colours; the nodes of a scene are put together."""
     import trimesh
 
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"There is no mesh at {path}. Give a PLY, OBJ, GLB, STL or OFF file.")
     try:
-        mesh = trimesh.load(path, force="mesh", process=False)
+        nodes = trimesh.load_scene(path, process=False).dump()
     except Exception as error:  # trimesh's readers raise whatever their formats raise
         raise ValueError(f"{path} cannot be read as a mesh ({type(error).__name__}: {error}). Give a PLY, OBJ, GLB, STL or OFF file.") from error
-    if len(mesh.faces) == 0:
-        raise ValueError(f"{path} has {len(mesh.vertices)} vertices and no triangles (a point cloud?). Give a mesh with faces.")
-    return Mesh(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32), _face_colors(mesh))
+    parts = [node for node in nodes if isinstance(node, trimesh.Trimesh) and len(node.faces)]
+    if not parts:
+        raise ValueError(f"{path} has no triangles (a point cloud?). Give a mesh with faces.")
+    first = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
+    return Mesh(
+        np.concatenate([part.vertices for part in parts]).astype(np.float32),
+        np.concatenate([part.faces + k for part, k in zip(parts, first, strict=True)]).astype(np.int32),
+        np.concatenate([_face_colors(part) for part in parts]),
+    )
 
 
 def _face_colors(mesh) -> UInt8[np.ndarray, "f 3"]:
-    """Face colours of a trimesh, from whatever it has: faces, vertices, a material or a texture."""
-    visual = mesh.visual.to_color() if mesh.visual.kind == "texture" else mesh.visual
-    if not visual.defined:
-        return np.full((len(mesh.faces), 3), GREY, np.uint8)
-    return np.ascontiguousarray(visual.face_colors[:, :3], np.uint8)
+    """Face colours of a trimesh, from whatever it has: faces, vertices, a material, or its texture at face centres."""
+    visual = mesh.visual
+    if visual.kind == "texture":
+        pictured = getattr(visual.material, "image", None) or getattr(visual.material, "baseColorTexture", None)
+        if visual.uv is not None and pictured is not None:
+            colors = visual.material.to_color(visual.uv[mesh.faces].mean(1))
+        else:
+            colors = np.tile(visual.material.main_color, (len(mesh.faces), 1))
+    else:
+        colors = visual.face_colors if visual.defined else np.full((len(mesh.faces), 3), GREY)
+    return np.ascontiguousarray(colors[:, :3], np.uint8)
 
 
 def _unit(vectors: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:

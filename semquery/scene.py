@@ -4,6 +4,7 @@ nerfstudio's own dataparsers read everything else (COLMAP, Polycam, …) on the 
 reader serves the stages that run without nerfstudio. Poses are camera-to-world, OpenGL axes.
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -119,3 +120,12 @@ def _intrinsics(frame: dict, photo: Path) -> tuple[list[float], tuple[int, int]]
     scale_x, scale_y = width / float(frame.get("w", width)), height / float(frame.get("h", height))
     cx, cy = float(frame.get("cx", width / scale_x / 2)), float(frame.get("cy", height / scale_y / 2))
     return [fx * scale_x, fy * scale_y, cx * scale_x, cy * scale_y], (height, width)
+
+
+def limited(cameras: Cameras, max_side: int) -> Cameras:
+    """The same cameras with images of at most `max_side` pixels; intrinsics follow."""
+    factor = np.minimum(1, max_side / cameras.sizes.max(1, keepdims=True))
+    sizes = np.maximum(1, (cameras.sizes * factor).round().astype(int))
+    scale = sizes / cameras.sizes  # rows, columns
+    intrinsics = cameras.intrinsics * scale[:, [1, 0, 1, 0]]
+    return dataclasses.replace(cameras, sizes=sizes, intrinsics=intrinsics)

@@ -334,6 +334,19 @@ class Run:
         _check_format(facts.pop("format", None), path)
         return tensors, facts
 
+    def write_json(self, path: Path, record: Any) -> None:
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    def write_bytes(self, name: Path | str, data: bytes) -> None:
+        """A file of the run (or any other path, when absolute), whole or not at all."""
+        with atomic(self.path / name) as path:
+            path.write_bytes(data)
+
+    def write_ply(self, path: Path, cloud: Any) -> None:
+        with atomic(path) as temporary:
+            cloud.write(str(temporary))
+
     def _save(self, name: str, **arrays: np.ndarray) -> None:
         path = self.path / name
         with atomic(path) as temporary, temporary.open("wb") as file:

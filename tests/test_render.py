@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from semquery.render import RayCaster, load_mesh, look_at, observe, picture, pinhole, pixel_rays, ring
+from semquery.render import RayCaster, load_colored_mesh, load_mesh, look_at, observe, picture, pinhole, pixel_rays, ring
 from semquery.types import Cameras
 
 SQUARE = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
@@ -144,10 +144,16 @@ def test_observation_holds_the_hits_in_pixel_order():
     assert (seen.pixels == np.flatnonzero(hits.mask)).all()
     assert (seen.points == hits.points[hits.mask]).all()
     assert (seen.colors[:, 1] == 255 * (hits.face[hits.mask] == 1)).all()
-    photo = np.arange(360, dtype=np.uint16).astype(np.uint8).reshape(10, 12, 3)
-    assert (observe(caster, cameras, 0, photo).colors == photo.reshape(-1, 3)[seen.pixels]).all()
-    with pytest.raises(ValueError, match="its camera says"):
-        observe(caster, cameras, 0, photo[:5])
+
+
+def test_an_observation_with_a_photo_takes_the_photo_s_colours_and_resolution():
+    caster = RayCaster(SQUARE, TWO)
+    cameras = Cameras(("v",), ("v.png",), DOWN[None], pinhole(90, (20, 24))[None], np.array([[20, 24]]))
+    photo = np.arange(480, dtype=np.uint16).astype(np.uint8).reshape(10, 12, 4)  # half the size, with alpha
+    seen = observe(caster, cameras, 0, photo)
+    expected = caster.cast(DOWN, pinhole(90, (10, 12)), (10, 12))
+    assert seen.size == (10, 12) and (seen.points == expected.points[expected.mask]).all()
+    assert (seen.colors == photo.reshape(-1, 4)[seen.pixels, :3]).all()
 
 
 def test_picture_is_opaque_inside_clear_outside_and_half_at_a_rim():
@@ -165,7 +171,8 @@ def test_meshes_come_back_from_files_with_faces_in_order(tmp_path, ending):
 
     vertices, faces = cube()
     trimesh.Trimesh(vertices, faces, process=False).export(tmp_path / f"cube.{ending}")
-    mesh = load_mesh(tmp_path / f"cube.{ending}")
+    mesh = load_colored_mesh(tmp_path / f"cube.{ending}")
+    assert all((a == b).all() for a, b in zip(load_mesh(tmp_path / f"cube.{ending}"), (mesh.vertices, mesh.faces), strict=True))
     np.testing.assert_allclose(mesh.vertices[mesh.faces], vertices[faces], atol=1e-6)
     assert len(mesh.colors) == len(faces)
 
@@ -175,7 +182,35 @@ def test_face_colours_survive_a_ply(tmp_path):
 
     colors = np.array([[200, 10, 30], [5, 250, 90]], np.uint8)
     trimesh.Trimesh(SQUARE, TWO, face_colors=colors, process=False).export(tmp_path / "two.ply")
-    assert (load_mesh(tmp_path / "two.ply").colors == colors).all()
+    assert (load_colored_mesh(tmp_path / "two.ply").colors == colors).all()
+
+
+def test_materials_give_colours_and_the_nodes_of_a_scene_keep_their_place(tmp_path):
+    import trimesh
+    from trimesh.visual.material import PBRMaterial
+
+    scene = trimesh.Scene()
+    for x, color in ((0, [200, 30, 40, 255]), (5, [20, 30, 240, 255])):
+        box = trimesh.creation.box()
+        box.visual = trimesh.visual.TextureVisuals(material=PBRMaterial(baseColorFactor=color))
+        scene.add_geometry(box, transform=trimesh.transformations.translation_matrix([x, 0, 0]))
+    scene.export(tmp_path / "two.glb")
+    mesh = load_colored_mesh(tmp_path / "two.glb")
+    left = mesh.vertices[mesh.faces].mean(1)[:, 0] < 2
+    assert left.sum() == 12 == (~left).sum()
+    assert (mesh.colors[left] == [200, 30, 40]).all() and (mesh.colors[~left] == [20, 30, 240]).all()
+
+
+def test_a_texture_is_read_at_the_middle_of_each_face(tmp_path):
+    import trimesh
+    from PIL import Image
+
+    checks = Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8).repeat(8, 0).repeat(8, 1))
+    apart = SQUARE[TWO].reshape(-1, 3)
+    uv = np.array([[0.1, 0.5]] * 3 + [[0.9, 0.5]] * 3)  # one triangle in the red half, one in the green
+    visual = trimesh.visual.TextureVisuals(uv=uv, image=checks)
+    trimesh.Trimesh(apart, np.arange(6).reshape(2, 3), visual=visual, process=False).export(tmp_path / "checks.obj")
+    assert load_colored_mesh(tmp_path / "checks.obj").colors.tolist() == [[255, 0, 0], [0, 255, 0]]
 
 
 def test_files_that_are_no_mesh_say_so(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semquery.render import RayCaster, load_mesh
-from semquery.tabletop import _flatten, Leaf, _noise, build, cameras, write_scene
+from semquery.tabletop import Leaf, _flatten, _noise, build, cameras, write_scene
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,8 @@ def test_every_leaf_is_seen_in_three_views_or_more(scene_folder):
 def test_truth_agrees_with_the_written_mesh_through_the_written_cameras(scene_folder):
     transforms = json.loads((scene_folder / "transforms.json").read_text())
     truth = json.loads((scene_folder / "truth.json").read_text())
-    mesh = load_mesh(scene_folder / "mesh.ply")
     intrinsics = np.array([transforms[k] for k in ("fl_x", "fl_y", "cx", "cy")])
-    caster = RayCaster(mesh.vertices, mesh.faces)
+    caster = RayCaster(*load_mesh(scene_folder / "mesh.ply"))
     assert len(transforms["frames"]) == 50
     for frame in transforms["frames"][::12]:
         face = caster.cast(np.array(frame["transform_matrix"]), intrinsics, (transforms["h"], transforms["w"])).face

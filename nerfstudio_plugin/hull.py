@@ -1,0 +1,83 @@
+"""The box of a capture whose photos tell foreground from background: carved from the silhouettes.
+
+A cell of space can hold surface only if no view that shows the cell sees nothing but background there.
+The box of the cells that are left is where samples and grid vertices are worth spending; a tight box is
+most of the difference between a blurred and a usable surface in two minutes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+CELLS = 48  # along each edge of the carved cube
+SILHOUETTE_SIDE = 128  # pixels
+
+
+def hull_box(cameras: Cameras, photos: Sequence[Path]) -> Float[Tensor, "2 3"] | None:
+    """Box of what the silhouettes leave, in the cameras' frame; None where they leave nothing, or do not bound it."""
+    distances = [_distance_to_foreground(path) for path in photos]
+    eyes = cameras.camera_to_worlds[:, :3, 3]
+    centre, reach = (eyes.amax(0) + eyes.amin(0)) / 2, float((eyes.amax(0) - eyes.amin(0)).max())
+    box = first = torch.stack([centre - reach, centre + reach])
+    for _ in range(4):  # each round spends the same cells on a smaller box
+        cells, half = _cells(box)
+        left = cells[_carve(cells, float(half.norm()), cameras, distances)]
+        if len(left) == 0:
+            return None
+        box = torch.stack([left.amin(0) - half, left.amax(0) + half])
+    touches = (box[0] <= first[0] + 1e-4) | (box[1] >= first[1] - 1e-4)
+    return None if bool(touches.any()) else box
+
+
+def _distance_to_foreground(path: Path) -> Float[Tensor, "h w"]:
+    """Of every pixel of the shrunken photo, in widths of the photo; everywhere large in an empty one."""
+    from PIL import Image
+    from scipy.ndimage import distance_transform_edt
+
+    with Image.open(path) as photo:
+        alpha = photo.getchannel("A")
+    alpha.thumbnail((SILHOUETTE_SIDE, SILHOUETTE_SIDE), Image.Resampling.BOX)
+    background = np.asarray(alpha) <= 12
+    distance = np.full(background.shape, 9.0) if background.all() else distance_transform_edt(background) / background.shape[1]
+    return torch.from_numpy(distance).float()
+
+
+def _cells(box: Float[Tensor, "2 3"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, " 3"]]:
+    """Centres of the box's cells, and half a cell's size."""
+    half = (box[1] - box[0]) / (2 * CELLS)
+    axes = [low + h * torch.arange(1, 2 * CELLS, 2) for low, h in zip(box[0], half, strict=True)]
+    return torch.cartesian_prod(*axes), half
+
+
+def _carve(cells: Float[Tensor, "n 3"], radius: float, cameras: Cameras, distances: list[Tensor]) -> Bool[Tensor, " n"]:
+    """Cells that two views or more show, and none of them as background through and through."""
+    alive, shown = torch.ones(len(cells), dtype=torch.bool), torch.zeros(len(cells), dtype=torch.int32)
+    for view, distance in enumerate(distances):
+        rows = torch.nonzero(alive)[:, 0]
+        inside, may_hold = _look_up(cells[rows], radius, cameras, view, distance)
+        shown[rows] += inside.int()
+        alive[rows] = may_hold | ~inside
+    return alive & (shown >= min(2, len(distances)))
+
+
+def _look_up(
+    points: Float[Tensor, "n 3"], radius: float, cameras: Cameras, view: int, distance: Float[Tensor, "h w"]
+) -> tuple[Bool[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Whether each ball's centre falls into the view, and whether foreground is near enough there to lie in the ball.
+
+    Lens distortion is left out: it is smaller than the pixel and a half that is allowed for.
+    """
+    pose, (h, w) = cameras.camera_to_worlds[view], distance.shape
+    x, y, z = ((points - pose[:3, 3]) @ pose[:3, :3]).T
+    depth, width = -z, cameras.width[view]
+    u = (cameras.fx[view] * x / depth + cameras.cx[view]) / width
+    v = (cameras.cy[view] - cameras.fy[view] * y / depth) / cameras.height[view]
+    inside = (depth > radius) & (u >= 0) & (u < 1) & (v >= 0) & (v < 1)
+    column, row = (torch.where(inside, a * n, torch.zeros_like(a)).long() for a, n in ((u, w), (v, h)))
+    reach = cameras.fx[view] / width * radius / (depth - radius).clamp(min=1e-6) + 1.5 / w
+    return inside, inside & (distance[row, column] <= reach)

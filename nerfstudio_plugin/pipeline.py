@@ -1,0 +1,206 @@
+"""The pipeline: masks, then geometry, then the surface, then features on it, then the part tree.
+
+    setup            masks of every training view, kept in a cache beside the runs
+    step < g         nerfstudio's own training of the geometry (g = geometry_steps)
+    step = g or more the surface points of every view are rendered once, the geometry is frozen, and only
+                     the feature field learns, without any ray marching
+    after training   fused surface and part tree in the run directory
+
+Which phase a step belongs to follows from its number and from what lies on disk, never from having
+passed a certain step: a run that is resumed goes on where it was.
+"""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.distributed as dist
+import tyro
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+
+from nerfstudio_plugin.capture import Frame, SemqueryDataManagerConfig
+from nerfstudio_plugin.model import FORMAT, SemqueryModel, SemqueryModelConfig
+from nerfstudio_plugin.observe import Capture, SurfaceConfig, observe_views
+from semquery import stages
+from semquery.fit import FieldFit, FitConfig
+from semquery.masks import MaskFolder, MaskSource, Regions
+from semquery.parts import TreeConfig
+from semquery.scene import view_names
+from semquery.store import Run, RunError, as_config
+
+
+@dataclass
+class SemqueryPipelineConfig(VanillaPipelineConfig):
+    """Geometry, masks, feature field and tree."""
+
+    _target: type = field(default_factory=lambda: SemqueryPipeline)
+    datamanager: SemqueryDataManagerConfig = field(default_factory=SemqueryDataManagerConfig)
+    model: SemqueryModelConfig = field(default_factory=SemqueryModelConfig)
+    geometry_steps: int = 20000
+    """Steps spent on the geometry before the surface is frozen."""
+    mask_folder: Path | None = None
+    """Masks made elsewhere, one entry per view (see `semquery masks --help`); None = made here."""
+    masks: tyro.conf.AvoidSubcommands[MaskSource] = field(default_factory=Regions)
+    """Where masks come from when no folder is given."""
+    surface: SurfaceConfig = field(default_factory=SurfaceConfig)
+    """Which pixels count as surface."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Training of the feature field; its steps follow the geometry's."""
+    tree: TreeConfig = field(default_factory=TreeConfig)
+    """From features to parts."""
+    run: Annotated[Path | None, tyro.conf.Suppress] = None
+    """The run directory; filled in when the configuration is saved."""
+
+    @property
+    def mask_source(self) -> MaskSource:
+        return MaskFolder(self.mask_folder) if self.mask_folder is not None else self.masks
+
+    @property
+    def total_steps(self) -> int:
+        return self.geometry_steps + self.fit.steps
+
+
+class SemqueryPipeline(VanillaPipeline):
+    """Nerfstudio's pipeline with a second phase."""
+
+    config: SemqueryPipelineConfig
+
+    def __init__(self, config: SemqueryPipelineConfig, device: str, **kwargs: Any) -> None:
+        super().__init__(config, device, **kwargs)
+        self.rank = kwargs.get("local_rank", 0)
+        self.model.set_field(config.fit.field)
+        self.model.to(device)
+        self.model.T_train_capture.copy_(Frame.of(self.datamanager.train_dataparser_outputs).matrix)
+        self.model.part_colors.run = config.run
+        self.feature_fit: FieldFit | None = None
+
+    @property
+    def model(self) -> SemqueryModel:
+        return super().model
+
+    @property
+    def capture(self) -> Capture:
+        data = self.datamanager.train_dataset
+        photos, masks = data.image_filenames, data._dataparser_outputs.mask_filenames
+        return Capture(view_names(photos), photos, data.cameras, masks)
+
+    def load_pipeline(self, loaded_state: dict[str, Tensor], step: int) -> None:
+        check_checkpoint(loaded_state, self.state_dict())
+        super().load_pipeline(loaded_state, step)
+
+    # ---------------------------------------------------------------- masks
+
+    def make_masks(self, cache_root: Path) -> None:
+        """Masks of all training views into the run directory, through a cache that outlives the run."""
+        if self.rank == 0:
+            views = list(zip(*(getattr(self.capture, f) for f in ("names", "photos")), strict=True))
+            run, source = Run(self.config.run, create=True), self.config.mask_source
+            stages.check_same_views(run, [name for name, _ in views])
+            cache = Run(cache_root / _mask_key(source, views), create=True)
+            stages.make_masks(cache, views, source)
+            _link_masks(cache, run)
+            stages.make_masks(run, views, source)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Where several processes train, only the first writes; the others wait for it here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    # ---------------------------------------------------------------- training
+
+    def get_train_loss_dict(self, step: int) -> tuple[dict, dict[str, Tensor], dict]:
+        if step < self.config.geometry_steps:
+            return super().get_train_loss_dict(step)
+        fit = self.feature_phase()
+        with torch.autocast(self.device.type, enabled=False):
+            losses = fit.losses(step - self.config.geometry_steps)
+            if not losses:  # the drawn pixels had no masks
+                losses = {"contrast": 0 * fit.field(torch.zeros(1, 3, device=self.device)).sum()}
+        return {}, losses, {}
+
+    def feature_phase(self) -> FieldFit:
+        """Freeze the geometry, make sure the surface is on disk, and open the field's training. Idempotent."""
+        if self.feature_fit is None:
+            self.model.requires_grad_(False)
+            self.model.feature_field.requires_grad_(True)
+            if self.rank == 0:
+                observe_views(Run(self.config.run), self.model, self.capture, self.config.surface)
+            self._wait()
+            # several processes take the same steps from the same seed: they stay alike without exchanging gradients
+            self.feature_fit = stages.open_fit(Run(self.config.run), self.config.fit, self.model.feature_field)
+            self.model.is_field_trained.fill_(True)
+        return self.feature_fit
+
+    def get_training_callbacks(self, attributes: TrainingCallbackAttributes) -> list[TrainingCallback]:
+        after = TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self.finish)
+        return [*super().get_training_callbacks(attributes), after]
+
+    def finish(self, step: int) -> None:
+        """Fused surface and part tree; runs after the last checkpoint is safe."""
+        if self.rank != 0:
+            return
+        if step + 1 < self.config.total_steps:
+            CONSOLE.print(
+                f"Stopped after {step + 1} of {self.config.total_steps} steps: no part tree yet. Go on with: ns-train … "
+                f"--load-dir {self.config.run}/nerfstudio_models, or train only the field: semquery fit {self.config.run}"
+            )
+            return
+        run, start = Run(self.config.run), time.time()
+        self.feature_phase()
+        if run.begin("fit", self.config.fit, inputs=("masks", "observed"), overwrite=_is_stale(run)):
+            stages.finish_fit(run, self.model.feature_field, self.config.fit)
+            run.done("fit", time.time() - start, seed=self.config.fit.seed)
+        stages.build_tree(run, self.config.tree, overwrite=True)
+        self.model.part_colors.forget()
+
+
+def _is_stale(run: Run) -> bool:
+    """A surface that an earlier training left in the same directory gives way to this training's."""
+    return run.stage("fit") is not None
+
+
+def _mask_key(source: MaskSource, views: list[tuple[str, Path]]) -> str:
+    """A folder name that changes with whatever the masks depend on."""
+    facts = {"source": as_config(source), "views": [[n, str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for n, p in views]}
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _link_masks(cache: Run, run: Run) -> None:
+    """Give the run the cache's masks; hard links where the file system has them, copies elsewhere."""
+    import shutil
+
+    (run / "masks").mkdir(exist_ok=True)
+    for name in cache.masked_views():
+        source, target = cache / "masks" / f"{name}.npz", run / "masks" / f"{name}.npz"
+        if not target.exists():
+            try:
+                os.link(source, target)
+            except OSError:
+                shutil.copyfile(source, target)
+
+
+def check_checkpoint(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Raise RunError when a checkpoint is of another version or another configuration."""
+    found = {name.removeprefix("module."): t for name, t in found.items()}
+    made = next((int(t) for name, t in found.items() if name.endswith("_model.format")), None)
+    if made != FORMAT:
+        raise RunError(
+            f"The checkpoint has format {made}, this semquery reads format {FORMAT}: it was made by another version "
+            "or another method. Train again, or use the version that made it."
+        )
+    wrong = [n for n in sorted(found.keys() | wanted.keys()) if n not in found or n not in wanted or found[n].shape != wanted[n].shape]
+    if wrong:
+        shape = lambda state: tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"  # noqa: E731
+        raise RunError(
+            f"The checkpoint does not fit this configuration in {len(wrong)} tensors: {wrong[0]} has {shape(found)}, "
+            f"expected {shape(wanted)}. Load it with the config.yml of its own run, or train again."
+        )

@@ -1,0 +1,7 @@
+"""`python -m semquery` is `semquery`."""
+
+import sys
+
+from semquery.cli import main
+
+sys.exit(main())

@@ -1,0 +1,114 @@
+"""Where a part is seen, and the pictures of it.
+
+Notation
+  n points, p parts; a view's `point_of_pixel` [h, w] names the surface point each pixel shows, -1 = none.
+A part's mask in a view is a look-up: no projection, no visibility test.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int32, UInt8
+
+from semquery.export import part_colors
+from semquery.pictures import captioned, close_up, enlarged, grid, outlined
+from semquery.types import Hit, PartTree, Surface
+
+
+def part_mask(surface: Surface, inside: Bool[np.ndarray, " n"], view: str) -> Bool[np.ndarray, "h w"]:
+    """The pixels of a view that show the points marked in `inside`."""
+    point = surface.point_of_pixel[view]
+    return (point >= 0) & inside[point]
+
+
+def visible_pixels(surface: Surface, parts: PartTree) -> tuple[list[str], Int32[np.ndarray, "v p"]]:
+    """View names, and how many pixels of each part (descendants included) each view shows."""
+    names = list(surface.point_of_pixel)
+    own = np.zeros((len(names), parts.num_parts), np.int64)
+    for row, name in zip(own, names, strict=True):
+        point = surface.point_of_pixel[name]
+        row += np.bincount(parts.part_of_point[point[point >= 0]], minlength=parts.num_parts)
+    return names, (own @ parts.holds.T.astype(np.int64)).astype(np.int32)
+
+
+def best_views(surface: Surface, parts: PartTree, part: int, seen: tuple[list[str], Int32[np.ndarray, "v p"]], count: int = 1) -> list[str]:
+    """The views that show a part best: many pixels, and not cut off by the picture's border."""
+    names, pixels = seen
+    order = np.argsort(-pixels[:, part], kind="stable")[: 4 * count + 4]
+    inside = parts.points_of(part)
+
+    def worth(i: int) -> float:
+        if not pixels[i, part]:
+            return 0.0
+        mask = part_mask(surface, inside, names[i])
+        border = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
+        return float(pixels[i, part]) * (0.25 if border > 0.05 * np.sqrt(mask.sum()) + 2 else 1.0)
+
+    worths = {int(i): worth(int(i)) for i in order}
+    ranked = sorted((i for i in worths if worths[i] > 0), key=lambda i: (-worths[i], i))
+    return [names[i] for i in ranked[:count]]
+
+
+def part_pictures(
+    surface: Surface, parts: PartTree, photo: Callable[[str], UInt8[np.ndarray, "h w 3"]], side: int = 448
+) -> Callable[[int], tuple[bytes, ...]]:
+    """part → PNGs: the view that shows it best with the part outlined, and a close-up of it."""
+    seen = visible_pixels(surface, parts)
+
+    def pictures(part: int) -> tuple[bytes, ...]:
+        inside = parts.points_of(part)
+        shown = []
+        for view in best_views(surface, parts, part, seen):
+            image, mask = photo(view), part_mask(surface, inside, view)
+            shown += [png_bytes(outlined(enlarged(image, side), mask)), png_bytes(close_up(image, mask, side))]
+        return tuple(shown)
+
+    return pictures
+
+
+def png_bytes(image: UInt8[np.ndarray, "h w 3"] | Bool[np.ndarray, "h w"]) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def repainted(surface: Surface, view: str) -> UInt8[np.ndarray, "h w 3"]:
+    """The view painted from the surface's own colours, for when the photo is gone."""
+    point = surface.point_of_pixel[view]
+    return np.where((point >= 0)[..., None], surface.colors[point], 255).astype(np.uint8)
+
+
+def answer_picture(
+    surface: Surface, parts: PartTree, hits: Sequence[Hit], photo: Callable[[str], UInt8[np.ndarray, "_ _ 3"]], text: str, side: int = 360
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A strip: the best hit in the two views that show it best, its close-up, then the other hits."""
+    seen, cells = visible_pixels(surface, parts), []
+    for rank, hit in enumerate(hits):
+        inside = parts.points_of(hit.part)
+        for k, view in enumerate(best_views(surface, parts, hit.part, seen, count=2 if rank == 0 else 1)):
+            image, mask = photo(view), part_mask(surface, inside, view)
+            title = f"“{text}”: {' / '.join(hit.path)}" if rank == k == 0 else f"{rank + 1}. {' / '.join(hit.path[-2:])}"
+            cells.append(captioned(outlined(enlarged(image, side), mask, tint=0.45), f"{title}  ({hit.score:.2f}; {view})"))
+            if rank == k == 0:
+                cells.append(captioned(close_up(image, mask, side), "close up"))
+    return grid(cells, columns=3)
+
+
+def levels_picture(
+    surface: Surface, parts: PartTree, photo: Callable[[str], UInt8[np.ndarray, "_ _ 3"]], side: int = 300, views: int = 2
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Rows of photo and part tree, one column per level: the parts at depth 1, 2, …"""
+    colors, cells = part_colors(parts.num_parts), []
+    names, pixels = visible_pixels(surface, parts)
+    most_parts = np.argsort(-(pixels >= 20).sum(1), kind="stable")[:views]
+    for view in (names[i] for i in most_parts):
+        point = surface.point_of_pixel[view]
+        cells.append(captioned(enlarged(photo(view), side), view))
+        for depth in range(1, int(parts.depth.max()) + 1):
+            part = parts.level(depth)[parts.part_of_point[point]]
+            shown = np.where((point >= 0)[..., None], colors[part], 255).astype(np.uint8)
+            cells.append(captioned(enlarged(shown, side, smooth=False), f"level {depth}"))
+    return grid(cells, columns=1 + int(parts.depth.max()))
