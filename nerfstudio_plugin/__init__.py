@@ -1,0 +1,1 @@
+"""semquery as a nerfstudio method: `ns-train semquery` and `ns-train semquery-tiny`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int32
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
@@ -19,19 +19,44 @@ SILHOUETTE_SIDE = 128  # pixels
 
 
 def hull_box(cameras: Cameras, photos: Sequence[Path]) -> Float[Tensor, "2 3"] | None:
-    """Box of what the silhouettes leave, in the cameras' frame; None where they leave nothing, or do not bound it."""
+    """Box of what the silhouettes leave, in the cameras' frame; None where they do not bound the scene.
+
+    Behind an object that fills close-ups, space is shown by these close-ups alone and cannot be carved. So
+    cells must be shown by a share of the views, the largest with which no foreground pixel looks past the box.
+    """
     distances = [_distance_to_foreground(path) for path in photos]
+    for share in (0.4, 0.2, 0.1):
+        box = _carved_box(cameras, distances, max(2.0, share * len(distances)))
+        if box is not None and _meets_all_foreground(box, cameras, distances):
+            return box
+    return None
+
+
+def _carved_box(cameras: Cameras, distances: list[Tensor], least_shown: float) -> Float[Tensor, "2 3"] | None:
     eyes = cameras.camera_to_worlds[:, :3, 3]
     centre, reach = (eyes.amax(0) + eyes.amin(0)) / 2, float((eyes.amax(0) - eyes.amin(0)).max())
     box = first = torch.stack([centre - reach, centre + reach])
     for _ in range(4):  # each round spends the same cells on a smaller box
         cells, half = _cells(box)
-        left = cells[_carve(cells, float(half.norm()), cameras, distances)]
+        left = cells[_carve(cells, float(half.norm()), cameras, distances) >= least_shown]
         if len(left) == 0:
             return None
         box = torch.stack([left.amin(0) - half, left.amax(0) + half])
     touches = (box[0] <= first[0] + 1e-4) | (box[1] >= first[1] - 1e-4)
     return None if bool(touches.any()) else box
+
+
+def _meets_all_foreground(box: Float[Tensor, "2 3"], cameras: Cameras, distances: list[Tensor]) -> bool:
+    """Whether the ray of (nearly) every foreground pixel crosses the box."""
+    total, met = 0, 0
+    for view, distance in enumerate(distances):
+        pixels = torch.nonzero(distance == 0)
+        coords = (pixels + 0.5) * cameras.width[view] / distance.shape[1]  # (row, column) of the photo
+        rays = cameras[view : view + 1].generate_rays(camera_indices=0, coords=coords)
+        near, far = ((corner - rays.origins) / (rays.directions + 1e-9) for corner in box)
+        total += len(pixels)
+        met += int((torch.minimum(near, far).amax(1) < torch.maximum(near, far).amin(1)).sum())
+    return met >= 0.998 * total
 
 
 def _distance_to_foreground(path: Path) -> Float[Tensor, "h w"]:
@@ -54,15 +79,15 @@ def _cells(box: Float[Tensor, "2 3"]) -> tuple[Float[Tensor, "n 3"], Float[Tenso
     return torch.cartesian_prod(*axes), half
 
 
-def _carve(cells: Float[Tensor, "n 3"], radius: float, cameras: Cameras, distances: list[Tensor]) -> Bool[Tensor, " n"]:
-    """Cells that two views or more show, and none of them as background through and through."""
+def _carve(cells: Float[Tensor, "n 3"], radius: float, cameras: Cameras, distances: list[Tensor]) -> Int32[Tensor, " n"]:
+    """How many views show each cell; 0 for cells that some view shows as background through and through."""
     alive, shown = torch.ones(len(cells), dtype=torch.bool), torch.zeros(len(cells), dtype=torch.int32)
     for view, distance in enumerate(distances):
         rows = torch.nonzero(alive)[:, 0]
         inside, may_hold = _look_up(cells[rows], radius, cameras, view, distance)
         shown[rows] += inside.int()
         alive[rows] = may_hold | ~inside
-    return alive & (shown >= min(2, len(distances)))
+    return shown * alive
 
 
 def _look_up(

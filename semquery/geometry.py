@@ -28,6 +28,8 @@ class FusionConfig:
     """A voxel counts as surface when at least this many pixels fell into it…"""
     min_views: int = 2
     """…from at least this many views. Floating specks of a radiance field rarely repeat."""
+    min_kept: float = 0.5
+    """The voxels also grow until at least this share of the pixels fell into surface: few or small photos need large ones."""
 
 
 def bulk_box(points: Num[np.ndarray, "k 3"], outside: float = 0.005) -> Float64[np.ndarray, "2 3"]:
@@ -50,14 +52,15 @@ def fuse(seen: Mapping[str, Observation], eyes: Mapping[str, np.ndarray], config
     views = np.repeat(np.arange(len(seen)), [len(o.points) for o in seen.values()])
     while True:
         row_of_hit, num_rows = _voxel_rows(points, box, voxel, views, config)
-        if num_rows == 0:
-            raise ValueError(
-                f"No voxel of {voxel:.4g} was hit by {config.min_hits} pixels from {config.min_views} views "
-                f"({len(points)} pixels in {len(seen)} views). The views do not overlap, or the voxels are too small."
-            )
-        if num_rows <= config.max_points or config.voxel_size:
+        growth = max(num_rows / config.max_points, 1.7 if (row_of_hit >= 0).mean() < config.min_kept else 0.0)
+        if growth <= 1 or config.voxel_size or voxel > (box[1] - box[0]).max() / 8:
             break
-        voxel *= max(1.05, np.sqrt(num_rows / config.max_points))
+        voxel *= max(1.05, np.sqrt(growth))
+    if num_rows == 0:
+        raise ValueError(
+            f"No voxel of {voxel:.4g} was hit by {config.min_hits} pixels from {config.min_views} views "
+            f"({len(points)} pixels in {len(seen)} views). The views do not overlap, or the voxels are too small."
+        )
     return _averaged(seen, eyes, points, row_of_hit, num_rows, voxel)
 
 
@@ -158,6 +161,7 @@ def components(n: int, edges: Int[np.ndarray, "e 2"]) -> tuple[int, Int[np.ndarr
 
 def _nearest_outsiders(points, labels, large: int = 256) -> Int64[np.ndarray, "b 2"]:
     """For every component but the largest, the shortest edge that leaves it."""
+    from scipy.cluster.hierarchy import DisjointSet
     from scipy.spatial import cKDTree
 
     tree, sizes, found = cKDTree(points), np.bincount(labels), []
@@ -174,14 +178,15 @@ def _nearest_outsiders(points, labels, large: int = 256) -> Int64[np.ndarray, "b
             distance, near = distance[:, None], rest[near][:, None]
         a, b = np.unravel_index(np.argmin(distance), distance.shape)
         found.append(sorted((int(mine[a]), int(near[a, b]))))
-    return np.unique(np.array(found, np.int64), axis=0)
+    joined = DisjointSet(range(len(sizes)))  # edges of equal length can close a ring: one of them is left out
+    return np.array([(i, j) for i, j in sorted(found) if joined.merge(labels[i], labels[j])], np.int64)
 
 
 def principal_extent(points: Float[np.ndarray, "n 3"]) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, "3 3"]]:
     """Extents along the principal axes (longest first; 2-98 % of the points) and the axes as rows."""
-    centred = points.astype(np.float64) - points.mean(0, dtype=np.float64)
     if len(points) < 2:
         return np.zeros(3), np.eye(3)
+    centred = points.astype(np.float64) - points.mean(0, dtype=np.float64)
     _, _, axes = np.linalg.svd(centred.T @ centred)
     low, high = np.quantile(centred @ axes.T, [0.02, 0.98], axis=0)
     order = np.argsort(-(high - low), kind="stable")

@@ -213,8 +213,8 @@ def _layer_evidence(layer, place, nodes, seen, start, stop, v, min_iou):
 
 
 def mask_density(masks: Mapping[str, MaskStack], usual: float = 20.0) -> float:
-    """Masks per view as a share of a usual number, from a half to four."""
-    return float(np.clip(np.mean([stack.num_masks for stack in masks.values()]) / usual, 0.5, 4.0))
+    """Masks per view as a share of a usual number, from a half to three."""
+    return float(np.clip(np.mean([stack.num_masks for stack in masks.values()]) / usual, 0.5, 3.0))
 
 
 def facility_location(evidence: Evidence, gamma: float, min_share: float, min_iou: float = 0.5) -> list[int]:

@@ -250,7 +250,7 @@ class Run:
             point_cloud(surface.points, surface.colors, surface.normals).write(str(path))
         self._save("surface.npz", points=surface.points, normals=surface.normals, colors=surface.colors,
                    features=surface.features.astype(np.float16), source=surface.source,
-                   voxel_size=np.float64(surface.voxel_size))
+                   voxel_size=np.array(surface.voxel_size))
 
     def surface(self) -> Surface:
         self.need("surface.npz")
@@ -350,7 +350,7 @@ class Run:
     def _save(self, name: str, **arrays: np.ndarray) -> None:
         path = self.path / name
         with atomic(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, format=np.int32(FORMAT), **arrays)
+            np.savez_compressed(file, format=np.array(FORMAT), **arrays)
 
     def _load(self, name: str) -> dict[str, np.ndarray]:
         path = self.path / name

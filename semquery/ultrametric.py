@@ -29,7 +29,7 @@ class ComponentTree:
     """Boruvka rounds: the component of every vertex at the start of each round, and the edge each picked."""
 
     component: tuple[Int64[Tensor, " n"], ...]
-    picked: tuple[Int64[Tensor, " c"], ...]  # keys: (float32 bits of the weight) << 32 | edge
+    picked: tuple[Int64[Tensor, " _"], ...]  # keys: (float32 bits of the weight) << 32 | edge
     final: Int64[Tensor, " n"]  # connected component of every vertex
 
     @property

@@ -7,7 +7,7 @@ of its ancestors, and the measurements of the part, which a backend without eyes
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from semquery.facts import PartFacts
 
@@ -39,6 +39,7 @@ class Request:
         return digest.hexdigest()[:32]
 
 
+@runtime_checkable
 class Vlm(Protocol):
     """A vision-language model, or something in its place."""
 

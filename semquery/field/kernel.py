@@ -22,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("kernel.c")
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
+# no -ffast-math: with it, older gcc makes merely loading the library flush denormals for the whole process
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-shared", "-fPIC")
 PLAIN_FLAGS = ("-O2", "-shared", "-fPIC")  # for compilers that refuse one of the above
 
 

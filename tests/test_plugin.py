@@ -1,0 +1,384 @@
+"""The nerfstudio plugin, in process on a coloured box: both phases, resuming, reloading, frames, refusals."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+trainer_module = pytest.importorskip("nerfstudio.engine.trainer")
+
+from nerfstudio.cameras.cameras import Cameras as TrainerCameras  # noqa: E402
+from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs  # noqa: E402
+from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig  # noqa: E402
+from nerfstudio.utils.eval_utils import eval_setup  # noqa: E402
+
+from nerfstudio_plugin import config as plugin  # noqa: E402
+from nerfstudio_plugin.capture import CaptureError, Frame  # noqa: E402
+from nerfstudio_plugin.hull import hull_box  # noqa: E402
+from nerfstudio_plugin.model import quantiles, replace_grids  # noqa: E402
+from nerfstudio_plugin.observe import SurfaceConfig, observe_views  # noqa: E402
+from nerfstudio_plugin.outputs import part_palette  # noqa: E402
+from nerfstudio_plugin.pipeline import check_checkpoint  # noqa: E402
+from nerfstudio_plugin.trainer import FieldScheduleConfig, SemqueryTrainer, SemqueryTrainerConfig, field_optimizers  # noqa: E402
+from semquery.fit import FitConfig  # noqa: E402
+from semquery.render import RayCaster, picture, pinhole, ring  # noqa: E402
+from semquery.store import Run, RunError  # noqa: E402
+
+SIZE, CENTRE, HALF = 48, np.array([0.5, -0.3, 0.2]), 0.35
+
+
+# ------------------------------------------------------------------------------------------ a scene
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of a box whose six faces differ in colour, off the origin, with transparent background."""
+    folder = tmp_path_factory.mktemp("box")
+    (folder / "images").mkdir()
+    caster, colors = box_mesh()
+    frames = []
+    poses = np.concatenate([ring(CENTRE, 1.6, e, np.arange(0.0, 360, 60) + e) for e in (-35, 30)])
+    for k, T in enumerate(poses):
+        photo = picture(caster, lambda hits: colors[hits.face].astype(np.float32), T, pinhole(50, (SIZE, SIZE)), (SIZE, SIZE))
+        Image.fromarray(photo).save(folder / "images" / f"view_{k:02d}.png")
+        frames.append({"file_path": f"images/view_{k:02d}.png", "transform_matrix": T.tolist()})
+    write_transforms(folder, frames)
+    return folder
+
+
+def box_mesh() -> tuple[RayCaster, np.ndarray]:
+    import trimesh
+
+    mesh = trimesh.creation.box(2 * HALF * np.ones(3))
+    axis = np.abs(mesh.face_normals).argmax(1)
+    colors = np.eye(3)[axis] * 0.7 + 0.2 + 0.1 * (mesh.face_normals.sum(1) > 0)[:, None]
+    return RayCaster(mesh.vertices + CENTRE, mesh.faces), colors.clip(0, 1)
+
+
+def write_transforms(folder: Path, frames: list[dict]) -> None:
+    fx, fy, cx, cy = pinhole(50, (SIZE, SIZE)).tolist()
+    lens = {"camera_model": "OPENCV", "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": SIZE, "h": SIZE}
+    (folder / "transforms.json").write_text(json.dumps({**lens, "frames": frames}))
+
+
+def tiny(scene: Path, output: Path, geometry_steps: int = 60, fit_steps: int = 30) -> SemqueryTrainerConfig:
+    """semquery-tiny, smaller still; the configuration is copied the way the command line would fill it."""
+    config = yaml.load(yaml.dump(plugin.semquery_tiny.config), Loader=yaml.Loader)
+    config.data = config.pipeline.datamanager.data = scene
+    config.output_dir, config.timestamp, config.vis = output, "run", "tensorboard"
+    config.pipeline.datamanager.dataparser = NerfstudioDataParserConfig(data=scene, eval_mode="all")
+    config.pipeline.datamanager.train_num_rays_per_batch = 512
+    config.pipeline.geometry_steps, config.pipeline.fit = geometry_steps, FitConfig(steps=fit_steps, batch=256)
+    config.pipeline.model.surface_samples, config.pipeline.model.proposal_weights_anneal_max_num_iters = 24, 10
+    config.machine.device_type, config.steps_per_save = "cpu", 10_000
+    return config
+
+
+def train(config: SemqueryTrainerConfig) -> SemqueryTrainer:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    config.save_config()
+    trainer = config.setup(local_rank=0, world_size=1)
+    trainer.setup()
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture(scope="session")
+def trained(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> SemqueryTrainer:
+    return train(tiny(scene, tmp_path_factory.mktemp("out")))
+
+
+# ------------------------------------------------------------------------------------- a whole run
+
+
+def test_one_training_leaves_a_whole_run(trained: SemqueryTrainer) -> None:
+    run = Run(trained.base_dir)
+    names = [f"view_{k:02d}" for k in range(12)]
+    assert run.masked_views() == run.observed_views() == names
+    assert run.parts().num_parts >= 1 and len(run.surface().points) > 100
+    assert [line["stage"] for line in run.manifest() if line["event"] == "done"] == ["masks", "observe", "fit", "tree"]
+    assert (trained.checkpoint_dir / "step-000000089.ckpt").exists()
+
+
+def test_the_surface_is_where_the_box_is(trained: SemqueryTrainer) -> None:
+    """In the capture's frame, though nerfstudio turned, centred and scaled the scene."""
+    assert trained.pipeline.datamanager.train_dataparser_outputs.dataparser_scale != 1
+    points = np.concatenate([Run(trained.base_dir).observation(f"view_{k:02d}").points for k in range(12)])
+    outside = np.abs(points - CENTRE).max(1) - HALF  # 0 on the surface
+    assert np.abs(np.median(outside)) < 0.05 and np.quantile(np.abs(outside), 0.8) < 0.15
+
+
+def test_cameras_are_written_as_they_were_captured(trained: SemqueryTrainer, scene: Path) -> None:
+    cameras = Run(trained.base_dir).cameras()
+    frames = json.loads((scene / "transforms.json").read_text())["frames"]
+    np.testing.assert_allclose(cameras.T_world_cam, [f["transform_matrix"] for f in frames], atol=2e-6)
+    assert cameras.intrinsics[0] == pytest.approx(pinhole(50, (SIZE, SIZE)), rel=1e-5)
+    assert cameras.sizes.tolist() == [[SIZE, SIZE]] * 12
+
+
+def test_observed_points_project_back_to_their_pixels(trained: SemqueryTrainer) -> None:
+    run = Run(trained.base_dir)
+    cameras, seen = run.cameras(), run.observation("view_03")
+    T, (fx, fy, cx, cy) = cameras.T_world_cam[3], cameras.intrinsics[3]
+    x, y, z = ((seen.points - T[:3, 3]) @ T[:3, :3]).T
+    rows, columns = np.divmod(seen.pixels, seen.size[1])
+    np.testing.assert_allclose(cx - fx * x / z, columns + 0.5, atol=0.02)
+    np.testing.assert_allclose(cy + fy * y / z, rows + 0.5, atol=0.02)
+
+
+def test_background_pixels_are_no_surface(trained: SemqueryTrainer, scene: Path) -> None:
+    alpha = np.asarray(Image.open(scene / "images" / "view_03.png"))[..., 3].ravel()
+    seen = Run(trained.base_dir).observation("view_03")
+    assert (alpha[seen.pixels] > 127).all()
+    assert len(seen.pixels) > 0.4 * (alpha > 127).sum()
+
+
+def test_the_run_reloads_and_shows_features_and_parts(trained: SemqueryTrainer, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)  # the run directory is found from anywhere
+    _, pipeline, _, step = eval_setup(trained.base_dir / "config.yml", test_mode="inference")
+    assert step == 89
+    outputs = pipeline.model.get_outputs_for_camera(pipeline.datamanager.train_dataset.cameras[3:4])
+    was = trained.pipeline.eval().model.get_outputs_for_camera(pipeline.datamanager.train_dataset.cameras[3:4])
+    assert outputs["rgb"].shape == outputs["parts"].shape == (SIZE, SIZE, 3) and outputs["features"].shape[-1] == 16
+    torch.testing.assert_close(outputs["features"], was["features"])
+    solid = outputs["accumulation"][..., 0] > 0.99
+    torch.testing.assert_close(outputs["features"].norm(dim=-1)[solid], torch.ones(int(solid.sum())), atol=0.02, rtol=0)
+    metrics, _ = pipeline.get_eval_image_metrics_and_images(step)
+    assert set(metrics) == {"psnr", "ssim", "num_rays"} and metrics["psnr"] > 12
+
+
+def test_the_features_shown_are_those_of_the_field_at_the_capture_frame(trained: SemqueryTrainer) -> None:
+    model = trained.pipeline.eval().model
+    camera = trained.pipeline.datamanager.train_dataset.cameras[3:4]
+    outputs = model.get_outputs_for_camera(camera)
+    rays = camera.generate_rays(camera_indices=0)
+    points = model.frame.to_capture(rays.origins + rays.directions * outputs["depth"]).reshape(-1, 3)
+    expected = model.feature_field(points).reshape(SIZE, SIZE, -1) * outputs["accumulation"]
+    torch.testing.assert_close(outputs["features"], expected, atol=1e-4, rtol=1e-3)
+
+
+def test_the_slider_changes_the_level_of_the_parts(trained: SemqueryTrainer) -> None:
+    colors = trained.pipeline.model.part_colors
+    points = torch.from_numpy(Run(trained.base_dir).surface().points)
+    white = torch.ones_like(points)
+    whole, fine = (colors(points, white, level) for level in (0, 12))
+    assert len(whole.unique(dim=0)) == 1
+    assert len(fine.unique(dim=0)) == len(np.unique(Run(trained.base_dir).parts().part_of_point))
+
+
+# -------------------------------------------------------------------------------- phases and resuming
+
+
+def test_the_phase_switch_is_idempotent(trained: SemqueryTrainer) -> None:
+    pipeline = trained.pipeline
+    before = (trained.base_dir / "run.jsonl").read_text()
+    fit = pipeline.feature_phase()
+    pipeline.feature_fit = None
+    again = pipeline.feature_phase()
+    assert again is not fit and again.names == fit.names
+    assert (trained.base_dir / "run.jsonl").read_text() == before
+    assert not any(p.requires_grad for p in pipeline.model.geometry_parameters())
+
+
+def test_the_geometry_stands_still_while_the_field_learns(trained: SemqueryTrainer) -> None:
+    geometry = [p.clone() for p in trained.pipeline.model.geometry_parameters()]
+    table = trained.pipeline.model.feature_field.grid.table.clone()
+    trained.pipeline.train()
+    trained.train_iteration(step=80)
+    assert all(torch.equal(a, b) for a, b in zip(geometry, trained.pipeline.model.geometry_parameters(), strict=True))
+    assert not torch.equal(table, trained.pipeline.model.feature_field.grid.table)
+    trained.pipeline.model.feature_field.grid.table.data.copy_(table)
+
+
+def test_a_run_stopped_between_phases_goes_on_to_the_planned_end(scene: Path, tmp_path: Path) -> None:
+    first = tiny(scene, tmp_path, 50, 20)
+    first.max_num_iterations = 54
+    stopped = train(first)
+    assert not (stopped.base_dir / "parts.npz").exists()
+    second = tiny(scene, tmp_path, 50, 20)
+    second.timestamp, second.load_dir = "resumed", stopped.checkpoint_dir
+    resumed = train(second)
+    assert resumed.step == 69 and (resumed.base_dir / "parts.npz").exists()
+    for a, b in zip(stopped.pipeline.model.geometry_parameters(), resumed.pipeline.model.geometry_parameters(), strict=True):
+        assert torch.equal(a, b)
+    masks = [Run(t.base_dir) / "masks" / "view_00.npz" for t in (stopped, resumed)]
+    assert masks[0].stat().st_ino == masks[1].stat().st_ino, "the second run made the masks again"
+
+
+def test_half_an_observation_is_finished_not_begun_anew(trained: SemqueryTrainer, tmp_path: Path) -> None:
+    pipeline, surface = trained.pipeline, trained.pipeline.config.surface
+    run = Run(tmp_path / "run", create=True)
+    observe_views(run, pipeline.model, pipeline.capture, surface)
+    lines = (run / "run.jsonl").read_text().splitlines()
+    (run / "run.jsonl").write_text(lines[0] + "\n")  # as if killed before it was done
+    (run / "observed" / "view_07.npz").unlink()
+    kept = (run / "observed" / "view_00.npz").stat().st_mtime_ns
+    observe_views(run, pipeline.model, pipeline.capture, surface)
+    assert len(run.observed_views()) == 12 and (run / "observed" / "view_00.npz").stat().st_mtime_ns == kept
+
+
+def test_a_surface_of_another_geometry_is_rendered_anew(trained: SemqueryTrainer, tmp_path: Path) -> None:
+    pipeline, run = trained.pipeline, Run(tmp_path / "run", create=True)
+    observe_views(run, pipeline.model, pipeline.capture, pipeline.config.surface)
+    kept = (run / "observed" / "view_00.npz").stat().st_mtime_ns
+    weight = next(p for p in pipeline.model.geometry_parameters() if p.numel())
+    weight.data += 1e-3
+    observe_views(run, pipeline.model, pipeline.capture, pipeline.config.surface)
+    weight.data -= 1e-3
+    assert (run / "observed" / "view_00.npz").stat().st_mtime_ns != kept
+
+
+# ------------------------------------------------------------------------------------------ pieces
+
+
+def random_outputs(scale: float) -> DataparserOutputs:
+    turn = torch.linalg.qr(torch.randn(3, 3))[0]
+    poses = torch.cat([torch.linalg.qr(torch.randn(4, 3, 3))[0], torch.randn(4, 3, 1)], 2)
+    cameras = TrainerCameras(poses, fx=50.0, fy=50.0, cx=24.0, cy=24.0, width=48, height=48)
+    return DataparserOutputs([Path("a.png")] * 4, cameras, dataparser_transform=torch.cat([turn, torch.randn(3, 1)], 1), dataparser_scale=scale)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.07, 30.0])
+def test_frames_go_there_and_back(scale: float) -> None:
+    torch.manual_seed(1)
+    outputs = random_outputs(scale)
+    frame, points = Frame.of(outputs), torch.randn(50, 3).double()
+    torch.testing.assert_close(frame.to_trainer(frame.to_capture(points)), points)
+    # nerfstudio's own definition: turn and shift first, then scale
+    turn, shift = outputs.dataparser_transform[:, :3].double(), outputs.dataparser_transform[:, 3].double()
+    torch.testing.assert_close(frame.to_trainer(points), scale * (points @ turn.T + shift))
+
+
+def test_poses_go_back_as_nerfstudio_says() -> None:
+    torch.manual_seed(2)
+    outputs = random_outputs(0.3)
+    ours = Frame.of(outputs).poses_to_capture(outputs.cameras.camera_to_worlds)
+    theirs = outputs.transform_poses_to_original_space(outputs.cameras.camera_to_worlds, camera_convention="opengl")
+    torch.testing.assert_close(ours[:, :3], theirs.double(), atol=1e-5, rtol=1e-5)
+
+
+def test_quantiles_of_a_ray_by_hand() -> None:
+    """Half of the weight in [1, 2], half in [4, 6]: the quartiles are the middles, the median the gap's near edge."""
+    weights = torch.tensor([[0.4, 0.0, 0.4]])
+    starts, ends = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([[2.0, 4.0, 6.0]])
+    low, middle, high = quantiles(weights, starts, ends)
+    torch.testing.assert_close(torch.stack([low, middle, high])[:, 0], torch.tensor([1.5, 2.0, 5.0]))
+    assert all(q.isfinite().all() for q in quantiles(torch.zeros(1, 3), starts, ends))
+
+
+def test_the_hull_box_holds_the_object(trained: SemqueryTrainer) -> None:
+    outputs = trained.pipeline.datamanager.train_dataparser_outputs
+    box = hull_box(outputs.cameras, outputs.image_filenames)
+    corners = torch.cartesian_prod(*[torch.tensor([-HALF, HALF])] * 3) + torch.from_numpy(CENTRE).float()
+    truth = Frame.of(outputs).to_trainer(corners)
+    assert bool((truth >= box[0]).all()) and bool((truth <= box[1]).all())
+    # twelve views leave pyramids on the box's faces, but not the space between the cameras
+    assert float((box[1] - box[0]).max()) < 3 * float((truth.amax(0) - truth.amin(0)).max())
+    assert float((box[1] - box[0]).max()) < 0.75 * float((outputs.cameras.camera_to_worlds[:, :3, 3].amax(0) - outputs.cameras.camera_to_worlds[:, :3, 3].amin(0)).max())
+
+
+def test_shared_grids_stay_shared_when_replaced() -> None:
+    from nerfstudio.field_components.encodings import HashEncoding
+
+    shared = HashEncoding(num_levels=3, max_res=64, log2_hashmap_size=10, implementation="torch")
+    module = torch.nn.ModuleDict({"a": shared, "b": torch.nn.Sequential(shared, torch.nn.Linear(6, 1))})
+    replace_grids(module, position_gradients=False)
+    assert module["a"] is module["b"][0] and module["a"].out_dim == 6
+    assert module["b"](torch.rand(5, 3)).shape == (5, 1)
+
+
+def test_the_field_learns_as_semquery_fit_would() -> None:
+    groups = field_optimizers(FitConfig(steps=100, learning_rate=0.5), start=50)
+    schedule = groups["feature_table"]["scheduler"]
+    assert isinstance(schedule, FieldScheduleConfig)
+    optimizer = groups["feature_table"]["optimizer"].setup(params=[torch.nn.Parameter(torch.zeros(1))])
+    assert optimizer.defaults["betas"] == (0.9, 0.99) and optimizer.defaults["lr"] == 0.5
+    factor = schedule.setup().factor
+    assert factor(0) == factor(50) == 1.0 and factor(150) == pytest.approx(0.03) and factor(100) == pytest.approx(0.515)
+
+
+def test_part_colours_differ() -> None:
+    palette = part_palette(40)
+    distance = np.linalg.norm(palette[:, None] - palette[None], axis=-1) + np.eye(40)
+    assert distance.min() > 0.02 and 0 <= palette.min() and palette.max() <= 1
+
+
+def test_checkpoints_load_under_torchs_safe_loading(tmp_path: Path) -> None:
+    torch.save({"lr": np.float64(0.1), "n": np.int64(3)}, tmp_path / "a.ckpt")
+    assert torch.load(tmp_path / "a.ckpt", weights_only=True)["lr"] == 0.1
+
+
+# ---------------------------------------------------------------------------------------- refusals
+
+
+def broken(scene: Path, folder: Path, change) -> Path:
+    """A copy of the scene's transforms with changed frames, its photos left where they are."""
+    frames = json.loads((scene / "transforms.json").read_text())["frames"]
+    for frame in frames:
+        frame["file_path"] = str(scene / frame["file_path"])
+    write_transforms(folder, change(frames))
+    return folder
+
+
+def without_photos(frames: list[dict]) -> list[dict]:
+    return [{**f, "file_path": "images/gone.png"} for f in frames]
+
+
+def with_nan_pose(frames: list[dict]) -> list[dict]:
+    pose = np.array(frames[4]["transform_matrix"])
+    pose[0, 3] = np.nan
+    return [*frames[:4], {**frames[4], "transform_matrix": pose.tolist()}, *frames[5:]]
+
+
+@pytest.mark.parametrize("change", [without_photos, with_nan_pose, lambda frames: []], ids=["photos gone", "NaN pose", "no frames"])
+def test_captures_that_cannot_be_trained_on_are_refused(scene: Path, tmp_path: Path, change) -> None:
+    config = tiny(broken(scene, tmp_path, change), tmp_path)
+    with pytest.raises(CaptureError, match="(?s)(capture|photo|pose).*(Check|Remove|Restore|remove)"):
+        config.setup(local_rank=0, world_size=1).setup()
+
+
+def test_an_absent_capture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match="nowhere"):
+        tiny(tmp_path / "nowhere", tmp_path).setup(local_rank=0, world_size=1).setup()
+
+
+def test_invisible_photos_are_refused(scene: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for path in (scene / "images").iterdir():
+        Image.new("RGBA", (SIZE, SIZE)).save(tmp_path / "images" / path.name)
+    (tmp_path / "transforms.json").write_text((scene / "transforms.json").read_text())
+    with pytest.raises(CaptureError, match="transparent"):
+        tiny(tmp_path, tmp_path / "out").setup(local_rank=0, world_size=1).setup()
+
+
+def test_masks_of_another_scene_are_refused(trained: SemqueryTrainer, scene: Path, tmp_path: Path) -> None:
+    config = tiny(scene, tmp_path)
+    masks = config.get_base_dir() / "masks"
+    masks.mkdir(parents=True)
+    (masks / "kitchen_1.npz").write_bytes((trained.base_dir / "masks" / "view_00.npz").read_bytes())
+    with pytest.raises(RunError, match="another scene"):
+        config.setup(local_rank=0, world_size=1).setup()
+
+
+def test_checkpoints_of_other_versions_and_shapes_are_refused(trained: SemqueryTrainer) -> None:
+    state = trained.pipeline.state_dict()
+    check_checkpoint(state, state)
+    with pytest.raises(RunError, match="format 99.*reads format 1"):
+        check_checkpoint({**state, "_model.format": torch.tensor(99)}, state)
+    with pytest.raises(RunError, match="format None"):
+        check_checkpoint({}, state)
+    name = next(n for n in state if n.endswith("table"))
+    with pytest.raises(RunError, match=rf"{name} has \(1, 4\), expected"):
+        check_checkpoint({**state, name: torch.zeros(1, 4)}, state)
+
+
+def test_a_geometry_without_surface_is_reported(trained: SemqueryTrainer, tmp_path: Path) -> None:
+    pipeline = trained.pipeline
+    with pytest.raises(RunError, match="None of the 12 views shows a surface"):
+        observe_views(Run(tmp_path / "run", create=True), pipeline.model, pipeline.capture, replace(SurfaceConfig(), min_opacity=2.0))
