@@ -35,6 +35,11 @@ class SemqueryModelConfig(NerfactoModelConfig):
     _target: type = field(default_factory=lambda: SemqueryModel)
     opacity_loss_mult: float = 0.0
     """Weight of the entropy of a ray's opacity: a ray should either hit something or nothing."""
+    bounded_init_density: float = 5.0
+    """Density at the start where silhouettes bound the scene: it begins solid and is carved, so that plain faces,
+    whose depth no photo tells, stay where the silhouettes put them."""
+    bounded_distortion_mult: float = 0.02
+    """Weight of the distortion loss there, where it can be larger because samples lie close."""
     surface_samples: int = 64
     """Samples per ray when the surface is rendered once for all; training may use fewer."""
 
@@ -50,6 +55,8 @@ class SemqueryModel(NerfactoModel):
         if self._has(IS_BOUNDED):
             self.config.disable_scene_contraction = True
             self.config.proposal_initial_sampler = "uniform"
+            self.config.average_init_density = self.config.bounded_init_density
+            self.config.distortion_loss_mult = self.config.bounded_distortion_mult
         with _without_lpips():
             super().populate_modules()
         if self._has(IS_BOUNDED):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from semquery.store import Run
@@ -24,11 +25,13 @@ class PartColors:
 
     def __init__(self) -> None:
         self.run: Path | None = None
+        self._said = False
 
     def __call__(self, points: Float[Tensor, "n 3"], rgb: Float[Tensor, "n 3"], level: int) -> Float[Tensor, "n 3"]:
         """`points` in the capture's frame; the photo's brightness shines through, so that shape stays visible."""
         light = 0.35 + 0.65 * rgb.mean(-1, keepdim=True)
         if not self.has_tree:
+            self._say_why_grey()
             return light.expand_as(rgb) * 0.5
         nearest = self._nearest.query(points.detach().float().cpu().numpy(), workers=-1)[1]
         part = self._tree.level(level)[self._tree.part_of_point[nearest]]
@@ -37,6 +40,11 @@ class PartColors:
     @property
     def has_tree(self) -> bool:
         return self.run is not None and (self.run / "parts.npz").exists() and (self.run / "surface.npz").exists()
+
+    def _say_why_grey(self) -> None:
+        if not self._said:
+            self._said = True
+            CONSOLE.log(f"`parts` is grey: there is no part tree in {self.run} yet. It is built when the training ends.")
 
     def forget(self) -> None:
         """Read the tree anew at the next call."""

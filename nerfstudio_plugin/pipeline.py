@@ -150,22 +150,19 @@ class SemqueryPipeline(VanillaPipeline):
             return
         if step + 1 < self.config.total_steps:
             CONSOLE.print(
-                f"Stopped after {step + 1} of {self.config.total_steps} steps: no part tree yet. Go on with: ns-train … "
-                f"--load-dir {self.config.run}/nerfstudio_models, or train only the field: semquery fit {self.config.run}"
+                f"Stopped after {step + 1} of {self.config.total_steps} steps, so there is no part tree yet. "
+                f"Go on with the same command and --load-dir {self.config.run}/nerfstudio_models"
             )
             return
         run, start = Run(self.config.run), time.time()
         self.feature_phase()
-        if run.begin("fit", self.config.fit, inputs=("masks", "observed"), overwrite=_is_stale(run)):
+        again = run.stage("fit") is not None  # an earlier training in the same directory gives way to this one
+        if run.begin("fit", self.config.fit, inputs=("masks", "observed"), overwrite=again):
             stages.finish_fit(run, self.model.feature_field, self.config.fit)
             run.done("fit", time.time() - start, seed=self.config.fit.seed)
         stages.build_tree(run, self.config.tree, overwrite=True)
         self.model.part_colors.forget()
-
-
-def _is_stale(run: Run) -> bool:
-    """A surface that an earlier training left in the same directory gives way to this training's."""
-    return run.stage("fit") is not None
+        CONSOLE.print(f"The part tree is in {run.path}. Next: semquery label {run.path}")
 
 
 def _mask_key(source: MaskSource, views: list[tuple[str, Path]]) -> str:

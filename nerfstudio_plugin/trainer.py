@@ -6,6 +6,7 @@ trainer derives its own from them.
 
 import dataclasses
 import math
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +52,15 @@ class SemqueryTrainer(Trainer):
         groups = self.pipeline.get_param_groups()
         settings = {**geometry, **field_optimizers(pipeline.fit, pipeline.geometry_steps)}
         return Optimizers({name: settings[name] for name in groups}, groups)
+
+    def train(self) -> None:
+        with warnings.catch_warnings():
+            # a group that waits for its phase has a scheduler that steps and an optimiser that does not, on purpose
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            # nerfstudio 1.1.5 on a recent torch: harmless, and printed at every camera access
+            warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
+            warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad")
+            super().train()
 
     def _load_checkpoint(self) -> None:
         super()._load_checkpoint()

@@ -6,8 +6,10 @@ which is what the field is for. A source may work at a smaller size than the pho
 relative position, so only the aspect ratio has to match.
 """
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
@@ -39,7 +41,6 @@ class Regions:
     """Of two regions that overlap more than this (intersection over union) the smaller is dropped."""
 
     def __call__(self, name: str, image: UInt8[np.ndarray, "h w c"]) -> MaskStack:
-        from skimage.color import rgb2lab
         from skimage.restoration import denoise_tv_chambolle
 
         image = shrink(image, self.max_side)
@@ -49,7 +50,7 @@ class Regions:
         rgb = image[..., :3].astype(np.float32) / 255
         if self.denoise:
             rgb = denoise_tv_chambolle(rgb, weight=self.denoise, max_num_iter=30, channel_axis=-1)
-        labelings = [*self._felzenszwalb(rgb), *self._merged_superpixels(rgb2lab(rgb), inside)]
+        labelings = [*self._felzenszwalb(rgb), *self._merged_superpixels(rgb, inside)]
         masks = [m for labels in labelings for m in regions_of(np.where(inside, labels, 0), self.min_pixels)]
         if not masks:
             return empty_stack(image.shape[:2])
@@ -61,15 +62,16 @@ class Regions:
 
         return [felzenszwalb(rgb, scale=s, sigma=0.5, min_size=self.min_pixels) + 1 for s in self.scales]
 
-    def _merged_superpixels(self, lab: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
+    def _merged_superpixels(self, rgb: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
+        from skimage.color import rgb2lab
         from skimage.graph import cut_threshold, rag_mean_color
         from skimage.segmentation import slic
 
-        # `lab` is given, so slic must not convert it once more
-        labels = slic(lab, self.superpixels, compactness=6, mask=inside, convert2lab=False, start_label=1, channel_axis=-1)
+        # slic takes rgb: it scales what it is given to 0..1 before it converts to Lab, so Lab given to it would count for nothing
+        labels = slic(rgb, self.superpixels, compactness=6, mask=inside, start_label=1, channel_axis=-1)
         if labels.max() < 2:
             return [labels]
-        graph = rag_mean_color(lab, labels)
+        graph = rag_mean_color(rgb2lab(rgb), labels)
         return [cut_threshold(labels, graph, step, in_place=False) + 1 for step in self.color_steps]
 
 
@@ -180,17 +182,26 @@ def shrink(image: UInt8[np.ndarray, "h w c"], max_side: int) -> UInt8[np.ndarray
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file, never unpickled. Raises ValueError when it is torn or not an npz."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return dict(data)
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}).") from error
+
+
 def _read_masks(entry: Path) -> MaskStack:
     from PIL import Image
 
     if entry.suffix == ".npz":
-        with np.load(entry, allow_pickle=False) as data:
-            if "layers" in data:
-                return MaskStack(data["layers"].astype(np.uint16), data["scores"].astype(np.float32))
-            if "masks" in data:
-                masks = data["masks"] > 0
-                return stack_masks(masks, np.ones(len(masks), np.float32))
-            raise ValueError(f"{entry} holds {sorted(data)}; expected `masks` [m, h, w], or `layers` and `scores`.")
+        data = load_arrays(entry)
+        if {"layers", "scores"} <= data.keys():
+            return MaskStack(data["layers"].astype(np.uint16), data["scores"].astype(np.float32))
+        if "masks" in data:
+            masks = data["masks"] > 0
+            return stack_masks(masks, np.ones(len(masks), np.float32))
+        raise ValueError(f"{entry} holds {sorted(data)}; expected `masks` [m, h, w], or `layers` and `scores`.")
     if entry.is_dir():
         files = sorted(entry.glob("*.png"))
         if not files:

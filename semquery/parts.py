@@ -1,10 +1,7 @@
 """From features on a surface to the part tree: edges, merge tree, and which of its nodes are parts.
 
 Notation
-  n points, e edges of their neighbour graph, t = 2n - 1 nodes of the binary merge tree (points first, merges
-  in the order of their altitude, root last), v views, m masks of a view, p parts.
-  Leaves are put in one depth-first order, so that every node is an interval [start, stop) of it and sums
-  over any node's points are two look-ups in a cumulative sum.
+  n points, e edges of their neighbour graph, t nodes of the merge tree (see `hierarchy`), p parts.
 
 Node selection is a facility-location problem: choose the fewest nodes that explain the masks. A mask is
 explained by the chosen node that covers its pixels best; the gain of a node is what it explains beyond
@@ -15,15 +12,15 @@ nodes are kept by persistence: the altitude between a node's own split and the m
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64, Num
+from jaxtyping import Float32, Float64, Int, Int32, Int64
 
+from semquery.evidence import Evidence, cooccurrence, mask_evidence
+from semquery.geometry import bridges, knn_edges
+from semquery.hierarchy import Linkage, intervals, merge_tree
 from semquery.types import MaskStack, MergeTree, PartTree, Surface
-
-Linkage = Literal["average", "single", "area", "volume"]
 
 
 @dataclass(frozen=True)
@@ -51,165 +48,7 @@ class TreeConfig:
     """With select=persistence: least altitude between a part's split and its merge."""
 
 
-# ------------------------------------------------------------------ edges
-
-
-def cooccurrence(
-    edges: Int[np.ndarray, "e 2"], surface: Surface, masks: Mapping[str, MaskStack], prior: float = 0.5, strength: float = 0.3
-) -> Float64[np.ndarray, " e"]:
-    """Share of the masks around an edge's two points that hold only one of them, 0..1.
-
-    Counted over the views that see both; `prior` is the answer where none does, worth `strength` masks.
-    """
-    apart, around = np.zeros(len(edges)), np.zeros(len(edges))
-    for view, stack in masks.items():
-        label = point_labels(surface.point_of_pixel[view], stack, len(surface.points))
-        if label is None:
-            continue
-        a, b = label[:, edges[:, 0]], label[:, edges[:, 1]]
-        seen = (a >= 0) & (b >= 0)
-        one = (a > 0).astype(np.int32) + (b > 0)
-        apart += np.where(seen & (a != b), one, 0).sum(0)
-        around += np.where(seen, np.where(a == b, a > 0, one), 0).sum(0)
-    return (apart + strength * prior) / (around + strength)
-
-
-def point_labels(point_of_pixel: Int32[np.ndarray, "h w"], stack: MaskStack, n: int) -> Int32[np.ndarray, "l n"] | None:
-    """The mask of most of each point's pixels, per layer: -1 unseen, 0 none. None where there are no layers."""
-    layers, points = _seen_pixels(point_of_pixel, stack)
-    if not len(layers) or not len(points):
-        return None
-    label = np.full((len(layers), n), -1, np.int32)
-    for row, layer in zip(label, layers, strict=True):
-        width = int(layer.max()) + 1
-        pairs, votes = np.unique(points * width + layer, return_counts=True)
-        best = np.argsort(votes, kind="stable")  # the last write wins: most votes
-        row[pairs[best] // width] = pairs[best] % width
-    return label
-
-
-def _seen_pixels(point_of_pixel: np.ndarray, stack: MaskStack) -> tuple[np.ndarray, np.ndarray]:
-    """Mask ids [l, k] and points [k] of the pixels that show a point; the stack may have another size."""
-    h, w = point_of_pixel.shape
-    y, x = np.nonzero(point_of_pixel >= 0)
-    rows, columns = stack.size
-    layers = stack.layers[:, ((y + 0.5) * rows / h).astype(int), ((x + 0.5) * columns / w).astype(int)]
-    return layers.astype(np.int64), point_of_pixel[y, x].astype(np.int64)
-
-
-# ------------------------------------------------------------------ merge tree
-
-
-def merge_tree(n: int, edges: Int[np.ndarray, "e 2"], weights: Num[np.ndarray, " e"], linkage: Linkage = "average") -> MergeTree:
-    """The binary tree of merges of a connected graph. Raises ValueError when the graph is not connected."""
-    import higra as hg
-
-    from semquery.geometry import components
-
-    count, _ = components(n, edges)
-    if count != 1:
-        raise ValueError(f"The neighbour graph has {count} components; join them with geometry.bridges first.")
-    if n == 1:
-        return MergeTree(np.zeros(1, np.int32), np.zeros(1, np.float32))
-    weights = np.ascontiguousarray(weights, np.float64)
-    graph = hg.UndirectedGraph(n)
-    graph.add_edges(edges[:, 0], edges[:, 1])
-    build = {
-        "single": hg.bpt_canonical,
-        "average": hg.binary_partition_tree_average_linkage,
-        "area": partial(hg.watershed_hierarchy_by_area, canonize_tree=False),
-        "volume": partial(hg.watershed_hierarchy_by_volume, canonize_tree=False),
-    }[linkage]
-    tree, altitude = build(graph, weights)
-    parents = np.asarray(tree.parents()).astype(np.int32)
-    return MergeTree(parents, monotone(parents, np.asarray(altitude)).astype(np.float32))
-
-
-def monotone(parents: Int[np.ndarray, " t"], altitude: Num[np.ndarray, " t"]) -> Float64[np.ndarray, " t"]:
-    """The least altitudes above the given ones that never fall from child to parent.
-
-    Average linkage on a sparse graph can merge two groups at a lower distance than they were made at.
-    """
-    raised, up = altitude.astype(np.float64).tolist(), parents.tolist()
-    for node in range(len(up) - 1):
-        if raised[up[node]] < raised[node]:
-            raised[up[node]] = raised[node]
-    return np.array(raised)
-
-
-def cut(tree: MergeTree, threshold: float) -> Int64[np.ndarray, " n"]:
-    """Flat segments at an altitude: points joined by merges of altitude ≤ threshold share a label 0, 1, …"""
-    top = list(range(len(tree.parents)))
-    parents, joined = tree.parents.tolist(), (tree.altitude <= threshold).tolist()
-    for node in range(len(top) - 2, -1, -1):
-        if joined[parents[node]]:
-            top[node] = top[parents[node]]
-    return np.unique(top[: tree.num_leaves], return_inverse=True)[1].reshape(-1)
-
-
-def intervals(parents: Int[np.ndarray, " t"]) -> tuple[Int64[np.ndarray, " t"], Int64[np.ndarray, " t"]]:
-    """(start, stop) of every node in a depth-first order of the leaves; start of leaf i is i's place in it."""
-    up, n = parents.tolist(), (len(parents) + 1) // 2
-    size = [1] * n + [0] * (len(up) - n)
-    for node in range(len(up) - 1):
-        size[up[node]] += size[node]
-    start, free = [0] * len(up), [0] * len(up)
-    for node in range(len(up) - 2, -1, -1):
-        start[node] = free[node] = free[up[node]]
-        free[up[node]] += size[node]
-    return np.array(start), np.array(start) + np.array(size)
-
-
 # ------------------------------------------------------------------ selection
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """How well nodes cover masks: one row for each (node, mask) whose overlap counts, sorted by node."""
-
-    node: Int64[np.ndarray, " s"]
-    view: Int64[np.ndarray, " s"]
-    mask: Int64[np.ndarray, " s"]
-    iou: Float64[np.ndarray, " s"]
-    num_views: Int64[np.ndarray, " t"]  # views that see each node
-
-
-def mask_evidence(
-    tree: MergeTree, surface: Surface, masks: Mapping[str, MaskStack], min_points: int, min_iou: float = 0.5
-) -> Evidence:
-    """Intersection over union, in pixels, of every node with every mask of every view, where above `min_iou`."""
-    start, stop = intervals(tree.parents)
-    nodes = np.flatnonzero(stop - start >= min_points)
-    num_views = np.zeros(len(start), np.int64)
-    rows = [(np.zeros(0, np.int64),) * 3 + (np.zeros(0),)]
-    for v, (view, stack) in enumerate(masks.items()):
-        layers, points = _seen_pixels(surface.point_of_pixel[view], stack)
-        place = np.sort(start[points])
-        seen = np.searchsorted(place, stop[nodes]) - np.searchsorted(place, start[nodes])
-        num_views[nodes[seen > 0]] += 1
-        for layer in layers:
-            rows.append(_layer_evidence(layer, start[points], nodes[seen > 0], seen[seen > 0], start, stop, v, min_iou))
-    node, view_id, mask, iou = (np.concatenate(column) for column in zip(*rows, strict=True))
-    order = np.argsort(node, kind="stable")
-    return Evidence(node[order], view_id[order], mask[order], iou[order], num_views)
-
-
-def _layer_evidence(layer, place, nodes, seen, start, stop, v, min_iou):
-    """Evidence from one layer of disjoint masks. Only a node's most frequent mask can pass an IoU of .5."""
-    width = int(layer.max(initial=0)) + 1
-    inside = layer > 0
-    ids, position = layer[inside], place[inside]
-    used, compact = np.unique(ids, return_inverse=True)
-    if not len(used):
-        return (np.zeros(0, np.int64),) * 3 + (np.zeros(0),)
-    spots, spot = np.unique(position, return_inverse=True)
-    counts = np.zeros((len(spots) + 1, len(used)), np.int32)
-    np.add.at(counts, (spot.reshape(-1) + 1, compact.reshape(-1)), 1)
-    total = counts.cumsum(0, dtype=np.int32)
-    both = total[np.searchsorted(spots, stop[nodes])] - total[np.searchsorted(spots, start[nodes])]
-    iou = both / (seen[:, None] + np.bincount(ids, minlength=width)[used][None] - both)
-    row, column = np.nonzero(iou > min_iou)
-    return nodes[row], np.full(len(row), v), used[column] - 1, iou[row, column]
 
 
 def mask_density(masks: Mapping[str, MaskStack], usual: float = 20.0) -> float:
@@ -316,8 +155,6 @@ def build_part_tree(
     surface: Surface, masks: Mapping[str, MaskStack], config: TreeConfig
 ) -> tuple[PartTree, MergeTree, Int64[np.ndarray, "e 2"], Float64[np.ndarray, " e"]]:
     """Surface features and masks → part tree; also the merge tree, its edges and their weights."""
-    from semquery.geometry import bridges, knn_edges
-
     edges = knn_edges(surface.points, config.neighbours, config.radius * surface.voxel_size)
     edges = np.concatenate([edges, bridges(surface.points, edges)])
     weights = edge_weights(surface, edges, masks, config)

@@ -19,12 +19,13 @@ _CANDIDATES = ("transforms.json", "transforms_train.json")
 
 
 def view_names(paths: Sequence[Path]) -> list[str]:
-    """One short unique name per photo: its stem, or its path from the common folder where stems repeat."""
+    """One short unique name per photo: its stem, or its path from the common folder where stems repeat; then numbered."""
     stems = [p.stem for p in paths]
     if len(set(stems)) < len(stems):
         base = os.path.commonpath([str(p.parent) for p in paths]) if paths else ""
         stems = ["_".join(Path(os.path.relpath(p, base)).with_suffix("").parts) for p in paths]
-    return ["".join(c if c.isalnum() or c in "._-" else "_" for c in s) for s in stems]
+    names = ["".join(c if c.isalnum() or c in "._-" else "_" for c in s) for s in stems]
+    return names if len(set(names)) == len(names) else [f"{i:04d}_{name}" for i, name in enumerate(names)]
 
 
 def photos_in(folder: Path) -> list[Path]:
@@ -60,6 +61,9 @@ def read_scene(data: Path) -> Cameras:
     frames = record.get("frames") or []
     if not frames:
         raise ValueError(f"{path} lists no frames.")
+    lacking = next((k for f in frames for k in ("file_path", "transform_matrix") if k not in f), None)
+    if lacking:
+        raise ValueError(f"{path} has a frame without {lacking}.")
     files = [_photo(path.parent, f["file_path"]) for f in frames]
     present = [(f, p) for f, p in zip(frames, files, strict=True) if p is not None]
     if not present:
@@ -69,7 +73,8 @@ def read_scene(data: Path) -> Cameras:
         )
     for frame, _ in present:
         check_pose(np.array(frame["transform_matrix"], np.float64), f"{path}: {frame['file_path']}")
-    poses = np.stack([np.array(f["transform_matrix"], np.float64)[:4] for f, _ in present])
+    poses = np.tile(np.eye(4), (len(present), 1, 1))
+    poses[:, :3] = [np.array(f["transform_matrix"], np.float64)[:3] for f, _ in present]
     cameras = [_intrinsics(record | frame, photo) for frame, photo in present]
     return Cameras(
         names=tuple(view_names([p for _, p in present])),
@@ -87,8 +92,8 @@ def check_pose(T_world_cam: np.ndarray, where: str) -> None:
     if not np.isfinite(T_world_cam).all():
         raise ValueError(f"{where} has NaN or infinite numbers in its pose. Remove the frame, or run pose estimation again.")
     R = T_world_cam[:3, :3]
-    scale = np.cbrt(abs(np.linalg.det(R)))
-    if scale == 0 or np.abs(R @ R.T / scale**2 - np.eye(3)).max() > 1e-2:
+    scale = np.cbrt(np.linalg.det(R))
+    if scale <= 0 or np.abs(R @ R.T / scale**2 - np.eye(3)).max() > 1e-2:
         raise ValueError(f"{where} has a pose whose rotation part is not a rotation:\n{R.round(4)}")
 
 

@@ -2,25 +2,18 @@
 
 One folder holds one scene (for a nerfstudio run, the folder of its config.yml). Files are npz, json,
 png, ply and safetensors, never pickle; each is written under a temporary name and renamed, so a file
-that exists is whole. `run.jsonl` is an append-only manifest: a stage writes a `start` and a `done`
-line with its configuration and the sha256 of its inputs, which is how a later run knows what can be
-kept, what must be resumed and what no longer fits.
+that exists is whole. What was made from what is recorded by `manifest.py`.
 """
 
 import dataclasses
-import hashlib
 import json
-import os
-import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from semquery.manifest import FORMAT, Manifest, RunError, append_line, as_config, atomic, json_lines, sha256
 from semquery.types import (
     Cameras,
     Codebook,
@@ -32,13 +25,11 @@ from semquery.types import (
     Surface,
 )
 
-FORMAT = 1  # raised when an artefact changes meaning; older ones are refused, not guessed at
-
 # artefact → the command that makes it, for the error of whoever misses it
 MADE_BY = {
-    "cameras.json": "semquery masks RUN --data SCENE",
+    "cameras.json": "ns-train semquery --data SCENE (or semquery fit RUN --mesh MESH --data SCENE)",
     "masks": "semquery masks RUN --data SCENE",
-    "observed": "ns-train semquery --data SCENE (or semquery fit RUN --mesh MESH)",
+    "observed": "ns-train semquery --data SCENE (or semquery fit RUN --mesh MESH --data SCENE)",
     "field.safetensors": "semquery fit RUN",
     "surface.npz": "semquery fit RUN",
     "merge.npz": "semquery tree RUN",
@@ -46,54 +37,6 @@ MADE_BY = {
     "labels.jsonl": "semquery label RUN",
     "codebook.npz": "semquery encode RUN",
 }
-OUTPUTS = {
-    "masks": ("masks",),
-    "observe": ("observed",),
-    "fit": ("fit.partial.safetensors", "field.safetensors", "surface.npz", "surface.ply", "pixels"),
-    "tree": ("merge.npz", "parts.npz", "parts.json"),
-    "label": ("labels.jsonl", "views"),
-    "encode": ("codebook.npz", "codebook.json"),
-}
-
-
-class RunError(ValueError):
-    """Something about a run directory that the user can mend; the message says how."""
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write to; it takes the real name only when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def as_config(config: Any) -> Any:
-    """A dataclass as JSON: its class name and its fields; a tensor-free dict of plain values."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        fields = {f.name: as_config(getattr(config, f.name)) for f in dataclasses.fields(config)}
-        return {"class": type(config).__name__, **fields}
-    if isinstance(config, Mapping):
-        return {str(k): as_config(v) for k, v in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [as_config(c) for c in config]
-    return config if config is None or isinstance(config, (str, int, float, bool)) else str(config)
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes, or of the names and hashes of a folder's files; "" when absent."""
-    if path.is_dir():
-        names = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        lines = "".join(f"{p.relative_to(path)} {sha256(p)}\n" for p in names)
-        return hashlib.sha256(lines.encode()).hexdigest()
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
 
 
 def slug(text: str) -> str:
@@ -102,7 +45,7 @@ def slug(text: str) -> str:
     return "-".join(words)[:60] or "query"
 
 
-class Run:
+class Run(Manifest):
     """A run directory. `Run(path)` opens one (a folder, or a config.yml inside it); `create=True` makes it."""
 
     def __init__(self, path: Path | str, create: bool = False) -> None:
@@ -118,7 +61,7 @@ class Run:
                     "`semquery masks RUN --data SCENE`, or see a whole run with `semquery demo`."
                 )
             path.mkdir(parents=True)
-        self.path = path
+        super().__init__(path)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -130,66 +73,6 @@ class Run:
             command = MADE_BY[name].replace("RUN", str(self.path))
             raise RunError(f"{self.path} has no {name} yet. Make it with: {command}")
         return path
-
-    # ---------------------------------------------------------------- manifest
-
-    def manifest(self) -> list[dict]:
-        """All lines of run.jsonl; a line cut off by a crash is dropped."""
-        return list(_json_lines(self.path / "run.jsonl"))
-
-    def stage(self, name: str) -> dict | None:
-        """The newest line of a stage."""
-        return next((line for line in reversed(self.manifest()) if line["stage"] == name), None)
-
-    def begin(self, stage: str, config: Any, inputs: Sequence[str] = (), overwrite: bool = False) -> bool:
-        """Whether a stage has to run. Raises RunError when what is there was made from something else.
-
-        False: done before, from the same inputs. True: never run, interrupted (resume), or overwritten.
-        """
-        now = {"config": as_config(config), "inputs": {i: sha256(self.path / i) for i in inputs}}
-        last = self.stage(stage)
-        if last is not None and not overwrite:
-            changed = _differences({k: last.get(k) for k in now}, now)
-            if last.get("format") != FORMAT:
-                changed = [f"format: {last.get('format')} → {FORMAT}"]
-            if changed:
-                raise RunError(
-                    f"The {stage} in {self.path} was made from something else ({'; '.join(changed)}). "
-                    f"Give --overwrite to make it anew, or use another run directory."
-                )
-            if last["event"] == "done" and all((self.path / o).exists() for o in last["outputs"]):
-                return False
-            if last["event"] == "start":
-                return True
-        if overwrite:
-            for name in OUTPUTS.get(stage, ()):
-                _remove(self.path / name)
-        self._log({"stage": stage, "event": "start", "format": FORMAT, **now})
-        return True
-
-    def done(self, stage: str, seconds: float, seed: int | None = None, **facts: Any) -> None:
-        """Close a stage: its line repeats what `begin` recorded, with the cost and the outputs."""
-        start = self.stage(stage)
-        assert start is not None, f"{stage} was never begun"
-        outputs = [o for o in OUTPUTS.get(stage, ()) if (self.path / o).exists()]
-        self._log({**start, "event": "done", "outputs": outputs, "seconds": round(seconds, 2), "seed": seed,
-                   "versions": _versions(), **facts})
-
-    def check_current(self, stage: str) -> None:
-        """Raise when a stage's recorded inputs are no longer the ones in the directory."""
-        last = self.stage(stage)
-        if last is None or last["event"] != "done":
-            return
-        stale = [name for name, was in last["inputs"].items() if sha256(self.path / name) != was]
-        if stale:
-            raise RunError(
-                f"{', '.join(stale)} changed since `semquery {stage}` was run on {self.path}. "
-                f"Run it again: semquery {stage} {self.path} --overwrite"
-            )
-
-    def _log(self, line: dict) -> None:
-        line = {**line, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        append_line(self.path / "run.jsonl", line)
 
     # ---------------------------------------------------------------- artefacts
 
@@ -292,7 +175,7 @@ class Run:
     def label_journal(self) -> dict[int, tuple[NodeLabel, str]]:
         """part → (label, content key of the request that was answered)."""
         journal: dict[int, tuple[NodeLabel, str]] = {}
-        for line in _json_lines(self.path / "labels.jsonl"):
+        for line in json_lines(self.path / "labels.jsonl"):
             key = line.pop("key", "")
             line["synonyms"] = tuple(line.get("synonyms", ()))
             line["alternatives"] = tuple((str(n), float(s)) for n, s in line.get("alternatives", ()))
@@ -363,35 +246,8 @@ class Run:
         return arrays
 
 
-def append_line(path: Path, line: dict) -> None:
-    """Append one JSON line durably; a last line cut off by a crash is closed first, so it spoils nothing."""
-    with path.open("ab") as file:
-        if file.tell() and not path.read_bytes().endswith(b"\n"):
-            file.write(b"\n")
-        file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _json_lines(path: Path) -> Iterator[dict]:
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the half line of a killed process
-
-
 def _stems(folder: Path) -> list[str]:
     return sorted(p.stem for p in folder.glob("*.npz") if not p.name.startswith("."))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _check_format(found: Any, path: Path) -> None:
@@ -400,23 +256,3 @@ def _check_format(found: Any, path: Path) -> None:
             f"{path} has format {found}, this semquery reads format {FORMAT}: it was made by another version. "
             "Run the stage again with --overwrite, or use the version that made it."
         )
-
-
-def _differences(was: Any, now: Any, prefix: str = "") -> list[str]:
-    if isinstance(was, dict) and isinstance(now, dict):
-        keys = sorted({*was, *now})
-        return [d for k in keys for d in _differences(was.get(k), now.get(k), f"{prefix}.{k}" if prefix else k)]
-    if was == now:
-        return []
-    short = [str(x)[:12] if prefix.startswith("inputs") else str(x) for x in (was, now)]
-    return [f"{prefix.removeprefix('config.')}: {short[0]} → {short[1]}"]
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("semquery", "torch", "numpy", "higra", "scikit-image", "nerfstudio"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

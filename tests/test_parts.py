@@ -5,23 +5,10 @@ import pytest
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import pdist, squareform
 
+from semquery.evidence import Evidence, cooccurrence, mask_evidence, point_labels
+from semquery.hierarchy import cut, intervals, merge_tree, monotone
 from semquery.masks import stack_masks
-from semquery.parts import (
-    Evidence,
-    TreeConfig,
-    build_part_tree,
-    cooccurrence,
-    cut,
-    facility_location,
-    intervals,
-    mask_density,
-    mask_evidence,
-    merge_tree,
-    monotone,
-    part_tree,
-    persistent,
-    point_labels,
-)
+from semquery.parts import TreeConfig, build_part_tree, facility_location, mask_density, part_tree, persistent
 from semquery.types import MergeTree, Surface
 
 
@@ -140,9 +127,9 @@ def test_evidence_equals_iou_counted_pixel_by_pixel():
     expected = {}
     for node, below in enumerate(leaves_below(tree)):
         for v, view in enumerate(("a", "b")):
-            point, (h, w) = surface.point_of_pixel[view], surface.point_of_pixel[view].shape
+            point = surface.point_of_pixel[view]
             dense = masks[view].masks()
-            scale = dense.shape[1] // h
+            scale = dense.shape[1] // len(point)
             for m, mask in enumerate(dense[:, scale // 2 :: scale, scale // 2 :: scale]):
                 inside = np.isin(point, list(below)) & (point >= 0)
                 labelled = mask & (point >= 0)

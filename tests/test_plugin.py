@@ -141,7 +141,7 @@ def test_background_pixels_are_no_surface(trained: SemqueryTrainer, scene: Path)
 
 def test_the_run_reloads_and_shows_features_and_parts(trained: SemqueryTrainer, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)  # the run directory is found from anywhere
-    _, pipeline, _, step = eval_setup(trained.base_dir / "config.yml", test_mode="inference")
+    _, pipeline, _, step = eval_setup(trained.base_dir / "config.yml", test_mode="test")
     assert step == 89
     outputs = pipeline.model.get_outputs_for_camera(pipeline.datamanager.train_dataset.cameras[3:4])
     was = trained.pipeline.eval().model.get_outputs_for_camera(pipeline.datamanager.train_dataset.cameras[3:4])

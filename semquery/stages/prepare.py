@@ -1,0 +1,86 @@
+"""Before anything is learnt: masks of the photos, and the surface points of a mesh."""
+
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from semquery.masks import MaskFolder, MaskSource
+from semquery.pictures import contact_sheet, on_white, resized
+from semquery.scene import limited
+from semquery.stages.common import load_photo, progress
+from semquery.store import Run, RunError
+from semquery.types import Cameras
+from semquery.views import png_bytes
+
+Views = Sequence[tuple[str, Path]]  # name and photo of each view
+
+
+def make_masks(run: Run, views: Views, source: MaskSource, overwrite: bool = False) -> None:
+    """Masks of every view → masks/<view>.npz, one at a time; views already done are kept."""
+    names = [name for name, _ in views]
+    if not views:
+        raise ValueError("There are no photos to make masks of.")
+    if isinstance(source, MaskFolder):
+        source.check(names)
+    if not overwrite:
+        check_same_views(run, names)
+    photos = {name: f"{path.name} {path.stat().st_size}" for name, path in views if path.exists()}
+    if not run.begin("masks", {"source": source, "photos": photos}, overwrite=overwrite):
+        print(f"masks: {len(names)} views, already done")
+        return
+    start, done = time.time(), set(run.masked_views())
+    for name, path in progress([v for v in views if v[0] not in done], "masks"):
+        run.write_masks(name, source(name, load_photo(path)))
+    counts = np.array([run.masks(name).num_masks for name in names])
+    _report_masks(names, counts)
+    _contact_sheet(run, views)
+    run.done("masks", time.time() - start, masks_per_view=float(counts.mean()))
+
+
+def check_same_views(run: Run, names: Sequence[str]) -> None:
+    """Raise when the run's masks are of other views: then it is the run of another scene."""
+    held = set(run.masked_views())
+    if held and not held <= set(names):
+        raise RunError(
+            f"{run.path} belongs to another scene: it holds masks of {sorted(held)[:3]}…, this scene has "
+            f"{sorted(names)[:3]}…. Use another run directory, or --overwrite to replace what is there."
+        )
+
+
+def _report_masks(names: Sequence[str], counts: np.ndarray) -> None:
+    if not counts.any():
+        raise RunError(
+            f"None of the {len(names)} views has a single mask, so there is nothing to learn parts from. "
+            "Look at the photos (all background? all one colour?) or use another mask source."
+        )
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
+    if empty:
+        warnings.warn(f"{len(empty)} of {len(names)} views have no masks (first: {empty[0]}).", stacklevel=3)
+    print(f"masks: {len(names)} views, {counts.mean():.1f} masks a view ({counts.min()} to {counts.max()})")
+
+
+def _contact_sheet(run: Run, views: Views, most: int = 12) -> None:
+    shown = [views[i] for i in np.unique(np.linspace(0, len(views) - 1, min(most, len(views))).round().astype(int))]
+    sheet = contact_sheet([(load_photo(path), run.masks(name)) for name, path in shown])
+    run.write_bytes("masks/contact.png", png_bytes(sheet))
+
+
+def observe_mesh(run: Run, mesh: Path, cameras: Cameras, max_side: int = 256, overwrite: bool = False) -> None:
+    """The surface of a mesh as the cameras see it → observed/<view>.npz and cameras.json."""
+    from semquery.render import RayCaster, load_mesh, observe
+
+    (vertices, faces), cameras = load_mesh(mesh), limited(cameras, max_side)
+    check_same_views(run, cameras.names)
+    config = {"mesh": mesh.name, "faces": len(faces), "max_side": max_side, "views": " ".join(cameras.names)}
+    if not run.begin("observe", config, overwrite=overwrite):
+        return
+    start, done = time.time(), set(run.observed_views())
+    run.write_cameras(cameras)
+    caster = RayCaster(vertices, faces)
+    for i, name in progress([(i, n) for i, n in enumerate(cameras.names) if n not in done], "surface"):
+        photo = resized(on_white(load_photo(Path(cameras.images[i]))), tuple(cameras.sizes[i].tolist()))
+        run.write_observation(name, observe(caster, cameras, i, photo))
+    run.done("observe", time.time() - start)

@@ -1,0 +1,298 @@
+"""The run directory: what is written comes back, what is torn or of another make is refused with a remedy."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from helpers import assert_same, small_cameras, small_labels, small_parts, small_run, small_surface
+
+from semquery.labelling import label_from
+from semquery.masks import Regions, stack_masks
+from semquery.query import QueryConfig
+from semquery.store import FORMAT, MADE_BY, OUTPUTS, Run, RunError, append_line, as_config, atomic, sha256, slug
+from semquery.text import Lexical, build_codebook
+from semquery.types import MergeTree, NodeLabel, Observation, PartTree
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run(tmp_path / "run", create=True)
+
+
+# ------------------------------------------------------------------ artefacts
+
+
+def test_cameras_come_back(run):
+    run.write_cameras(small_cameras())
+    assert_same(run.cameras(), small_cameras())
+
+
+def test_masks_come_back_by_view(run):
+    masks = np.random.default_rng(0).random((5, 4, 7)) > 0.5
+    stack = stack_masks(masks, np.linspace(0, 1, 5).astype(np.float32))
+    run.write_masks("view.1", stack)
+    run.write_masks("other", stack_masks(masks[:0], np.zeros(0, np.float32)))
+    assert_same(run.masks("view.1"), stack)
+    assert run.masked_views() == ["other", "view.1"] and run.masks("other").num_masks == 0
+
+
+def test_observations_come_back(run):
+    seen = Observation((3, 4), np.array([1, 5], np.int32), np.ones((2, 3), np.float32), np.full((2, 3), 9, np.uint8))
+    run.write_observation("a", seen)
+    assert_same(run.observation("a"), seen)
+    assert run.observed_views() == ["a"]
+
+
+def test_the_surface_comes_back_with_its_pixels_and_as_a_cloud(run):
+    surface = dataclasses.replace(small_surface(), features=np.random.default_rng(0).random((12, 4)).astype(np.float16))
+    run.write_surface(surface)
+    back = run.surface()
+    assert_same(back, dataclasses.replace(surface, point_of_pixel=dict(sorted(surface.point_of_pixel.items()))))
+    assert (run / "surface.ply").read_bytes().startswith(b"ply\nformat binary_little_endian")
+
+
+def test_trees_come_back_and_parts_can_be_read_by_eye(run):
+    support = np.array([[3, 0, 1], [3, 1, 0]], np.int32)
+    parts = dataclasses.replace(small_parts(), support=support, support_iou=np.array([0.6, 0.9], np.float32))
+    merge = MergeTree(np.array([2, 2, 2], np.int32), np.array([0, 0, 0.5], np.float32))
+    run.write_tree(merge, np.array([[0, 1]]), np.array([0.5]), parts)
+    assert_same(run.parts(), parts)
+    assert_same(run.merge_tree(), merge)
+    rows = json.loads((run / "parts.json").read_text())
+    assert rows[3] == {"part": 3, "parent": 4, "depth": 1, "points": 8, "altitude": 0.5, "views": 2}
+
+
+def test_labels_come_back_the_newest_of_each_part(run):
+    first = label_from({"name": "knob", "synonyms": ["dial"], "function": "turn", "alternatives": [{"name": "button", "score": 0.2}],
+                        "thinking": "round…", "confidence": 0.8}, 0, "vlm", raw='{"name": "knob"}')
+    run.append_label(first, "k1")
+    run.append_label(NodeLabel(1, "plate"), "k2")
+    assert_same(run.labels()[0], first)
+    run.append_label(NodeLabel(0, "dial"), "k3")
+    assert {p: (label.name, key) for p, (label, key) in run.label_journal().items()} == {0: ("dial", "k3"), 1: ("plate", "k2")}
+
+
+def test_a_name_given_by_the_user_wins_whenever_it_came(run):
+    run.append_label(NodeLabel(0, "first", source="user"), "")
+    run.append_label(NodeLabel(0, "later by a model", source="vlm"), "k")
+    assert run.labels()[0].name == "first"
+    run.append_label(NodeLabel(0, "second", source="user"), "")
+    assert run.labels()[0].name == "second"
+
+
+def test_the_codebook_comes_back(run):
+    book = build_codebook(small_labels(), Lexical(dim=64), ("object", "thing"))
+    run.write_codebook(book)
+    assert_same(run.codebook(), book)
+
+
+def test_tensors_come_back_with_their_facts(run):
+    run.write_tensors("field.safetensors", {"w": torch.arange(6.0).reshape(2, 3)}, step=7)
+    tensors, facts = run.read_tensors("field.safetensors")
+    assert tensors["w"].tolist() == [[0, 1, 2], [3, 4, 5]] and facts == {"step": "7"}
+
+
+# ------------------------------------------------------------------ torn, foreign and old files
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 half a zip", "torn", "flipped"])
+def test_an_unreadable_npz_says_what_to_do(run, content):
+    small_run(run.path)
+    path = run / "surface.npz"
+    whole = bytearray(path.read_bytes())
+    if content == "flipped":
+        whole[60:200] = bytes(140)
+        content = bytes(whole)
+    path.write_bytes(bytes(whole[: len(whole) // 2]) if content == "torn" else content)
+    with pytest.raises(RunError, match=r"surface\.npz cannot be read .*Delete it and run the stage again"):
+        run.surface()
+
+
+def test_pickles_are_never_opened(run):
+    touched = run / "touched"
+
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(touched),)
+
+    np.savez(run / "parts.npz", parents=np.array([Bomb()], object))
+    with pytest.raises(RunError, match="parts.npz cannot be read"):
+        run.parts()
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize("name", ["codebook.json", "cameras.json"])
+def test_torn_json_says_what_to_do(run, name):
+    small_run(run.path).write_codebook(build_codebook(small_labels(), Lexical(dim=8), ()))
+    (run / name).write_text((run / name).read_text()[:50])
+    with pytest.raises(RunError, match=f"{name} cannot be read .*Delete it"):
+        run.cameras() if name == "cameras.json" else run.codebook()
+
+
+def test_torn_tensors_say_what_to_do(run):
+    (run / "field.safetensors").write_bytes(b"\0" * 20)
+    with pytest.raises(RunError, match="field.safetensors cannot be read .*Delete it"):
+        run.read_tensors("field.safetensors")
+    with pytest.raises(RunError, match="gone.safetensors cannot be read"):
+        run.read_tensors("gone.safetensors")
+
+
+def test_files_of_another_format_are_refused_not_guessed_at(run):
+    np.savez(run / "parts.npz", parents=np.zeros(1, np.int32))
+    with pytest.raises(RunError, match=f"has format None, this semquery reads format {FORMAT}: it was made by another version"):
+        run.parts()
+    (run / "cameras.json").write_text(json.dumps({"format": FORMAT + 1, "frames": []}))
+    with pytest.raises(RunError, match=f"has format {FORMAT + 1}"):
+        run.cameras()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(run):
+    path = run / "deep" / "file.txt"
+    with atomic(path) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(KeyError, match="crash"), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError("crash")
+    assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_temporary_files_of_a_killed_process_are_not_views(run):
+    run.write_masks("a", stack_masks(np.ones((1, 2, 2), bool), np.ones(1, np.float32)))
+    (run / "masks" / ".77.b.npz").write_bytes(b"half")
+    before = sha256(run / "masks")
+    (run / "masks" / ".77.b.npz").unlink()
+    assert run.masked_views() == ["a"] and sha256(run / "masks") == before
+
+
+# ------------------------------------------------------------------ opening, and what is missing
+
+
+def test_a_config_yml_opens_its_folder(run):
+    (run / "config.yml").write_text("!!python/object:not.read {}")
+    assert Run(run / "config.yml").path == run.path
+
+
+def test_a_run_that_is_not_there_names_what_makes_one(tmp_path):
+    with pytest.raises(RunError, match="no run directory at .*gone.*ns-train semquery --data SCENE.*semquery demo"):
+        Run(tmp_path / "gone")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="is a file; a run is a directory"):
+        Run(tmp_path / "file", create=True)
+
+
+@pytest.mark.parametrize("name", MADE_BY)
+def test_every_missing_artefact_names_the_command_that_makes_it(run, name):
+    with pytest.raises(RunError, match=f"has no {name} yet. Make it with: (semquery|ns-train)") as error:
+        run.need(name)
+    assert " RUN" not in str(error.value)
+
+
+def test_an_empty_folder_of_masks_counts_as_missing(run):
+    (run / "masks").mkdir()
+    with pytest.raises(RunError, match="has no masks yet"):
+        run.need("masks")
+
+
+# ------------------------------------------------------------------ stages
+
+
+def test_a_stage_runs_once_and_is_skipped_while_its_inputs_stay(run):
+    (run / "parts.npz").write_text("parts")
+    assert run.begin("encode", {"dim": 4}, inputs=("parts.npz",))
+    for output in OUTPUTS["encode"]:
+        (run / output).write_text("made")
+    run.done("encode", 1.234, seed=3, rows=9)
+    assert not run.begin("encode", {"dim": 4}, inputs=("parts.npz",))
+    last = run.stage("encode")
+    assert (last["event"], last["seconds"], last["seed"], last["rows"], last["outputs"]) == ("done", 1.23, 3, 9, list(OUTPUTS["encode"]))
+    assert last["versions"]["numpy"] and last["inputs"] == {"parts.npz": sha256(run / "parts.npz")}
+    assert [line["event"] for line in run.manifest()] == ["start", "done"]
+
+
+def test_an_interrupted_stage_is_resumed_without_a_second_start(run):
+    assert run.begin("fit", {"steps": 1}) and run.begin("fit", {"steps": 1})
+    assert [line["event"] for line in run.manifest()] == ["start"]
+
+
+def test_a_stage_whose_output_was_deleted_runs_again(run):
+    run.begin("encode", {})
+    (run / "codebook.npz").write_text("made")
+    run.done("encode", 0)
+    (run / "codebook.npz").unlink()
+    assert run.begin("encode", {}) and run.stage("encode")["event"] == "start"
+
+
+def test_what_changed_is_named_whether_configuration_or_input(run):
+    (run / "labels.jsonl").write_text("a")
+    run.begin("encode", Lexical(dim=64), inputs=("labels.jsonl",))
+    with pytest.raises(RunError, match=r"made from something else \(dim: 64 → 128\).*--overwrite"):
+        run.begin("encode", Lexical(dim=128), inputs=("labels.jsonl",))
+    (run / "labels.jsonl").write_text("b")
+    with pytest.raises(RunError, match=r"\(inputs.labels.jsonl: ca978112ca1b → 3e23e8160039\)"):
+        run.begin("encode", Lexical(dim=64), inputs=("labels.jsonl",))
+    with pytest.raises(RunError, match="class: Lexical → QueryConfig"):
+        run.begin("encode", QueryConfig(), inputs=("labels.jsonl",))
+
+
+def test_overwrite_clears_what_the_stage_made_and_nothing_else(run):
+    (run / "keep.txt").write_text("mine")
+    run.begin("label", {"a": 1})
+    (run / "labels.jsonl").write_text("old")
+    (run / "views" / "3").mkdir(parents=True)
+    run.done("label", 0)
+    assert run.begin("label", {"a": 2}, overwrite=True)
+    assert sorted(p.name for p in run.path.iterdir()) == ["keep.txt", "run.jsonl"]
+    assert run.stage("label")["config"] == {"a": 2}
+
+
+def test_a_stage_of_an_older_format_is_refused(run):
+    append_line(run / "run.jsonl", {"stage": "tree", "event": "done", "format": FORMAT - 1, "config": {}, "inputs": {}, "outputs": []})
+    with pytest.raises(RunError, match=rf"\(format: {FORMAT - 1} → {FORMAT}\).*--overwrite"):
+        run.begin("tree", {})
+    assert run.begin("tree", {}, overwrite=True)
+
+
+def test_inputs_that_changed_after_a_stage_are_noticed(run):
+    (run / "labels.jsonl").write_text("a")
+    run.check_current("encode")
+    run.begin("encode", {}, inputs=("labels.jsonl",))
+    run.done("encode", 0)
+    run.check_current("encode")
+    (run / "labels.jsonl").write_text("b")
+    with pytest.raises(RunError, match="labels.jsonl changed since `semquery encode` was run.*--overwrite"):
+        run.check_current("encode")
+
+
+@pytest.mark.parametrize("torn", [b'{"stage": "fit", "ev', '{"stage": "fit", "what": "3 ×'.encode()[:-1], b"\xff\xfe"])
+def test_a_last_line_cut_off_by_a_crash_spoils_neither_what_is_before_nor_after(run, torn):
+    run.begin("masks", {})
+    with (run / "run.jsonl").open("ab") as file:
+        file.write(torn)
+    assert [line["stage"] for line in run.manifest()] == ["masks"]
+    run.begin("tree", {})
+    assert [line["stage"] for line in run.manifest()] == ["masks", "tree"]
+
+
+def test_strange_line_separators_in_an_answer_do_not_split_its_line(run):
+    odd = "a\u2028b\u0085c\x0bd\x1ce\nf"
+    run.append_label(NodeLabel(0, odd), "k")
+    assert run.labels()[0].name == odd
+
+
+def test_configurations_are_plain_json_with_their_class():
+    config = as_config({"source": Regions(scales=(1.0, 2.0)), "path": run, "none": None})
+    assert config["source"]["class"] == "Regions" and config["source"]["scales"] == [1.0, 2.0]
+    assert isinstance(config["path"], str) and json.loads(json.dumps(config)) == config
+
+
+@pytest.mark.parametrize(("text", "name"), [("Small red, round part!", "small-red-round-part"), ("../../etc/passwd", "etc-passwd"), ("¿?", "query"), ("x" * 99, "x" * 60)])
+def test_a_query_becomes_a_harmless_file_name(text, name):
+    assert slug(text) == name
+
+
+def test_part_trees_that_were_written_answer_like_the_ones_in_memory(run):
+    small_run(run.path)
+    assert isinstance(run.parts(), PartTree) and run.parts().path(0) == [3, 0]
