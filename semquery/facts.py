@@ -57,7 +57,8 @@ def measure(surface: Surface, parts: PartTree, up: Float[np.ndarray, " 3"]) -> d
         parent = int(parts.parents[part])
         (a, b, c), axes = extents[part]
         round_, shape = shape_word(surface.points[mask], extents[part][0], axes)
-        alike = [s for s in parts.children(parent) if s != part and _alike(extents[s][0], extents[part][0]) and colors[s][0] == colors[part][0]]
+        beside = [] if part == parts.root else [s for s in parts.children(parent) if s != part]
+        alike = [s for s in beside if _alike(extents[s][0], extents[part][0]) and colors[s][0] == colors[part][0]]
         facts[part] = PartFacts(
             color=colors[part][0], second_color=colors[part][1], shape=shape, is_round=round_,
             size=size_word(float(np.linalg.norm([a, b, c])) / max(scene, 1e-12)), extent=(float(a), float(b), float(c)),

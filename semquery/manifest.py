@@ -147,11 +147,11 @@ def append_line(path: Path, line: dict) -> None:
 def json_lines(path: Path) -> Iterator[dict]:
     if not path.exists():
         return
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().split(b"\n"):  # not splitlines: answers may hold U+2028 and its like
         try:
             yield json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the half line of a killed process
+        except ValueError:
+            continue  # the half line of a killed process, perhaps cut inside a character
 
 
 def _remove(path: Path) -> None:

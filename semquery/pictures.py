@@ -51,7 +51,7 @@ def outlined(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "a b"], w
 def window(mask: Bool[np.ndarray, "h w"], pad: float = 0.2, least: int = 8) -> tuple[int, int, int]:
     """(top, left, side) of the padded square around a mask; it may reach over the image's border."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    side = max(least, int(np.ceil((1 + 2 * pad) * max(np.ptp(rows), np.ptp(columns), 1))))
+    side = max(least, int(np.ceil((1 + 2 * pad) * (max(np.ptp(rows), np.ptp(columns)) + 1))))
     return int((rows[0] + rows[-1] + 1 - side) // 2), int((columns[0] + columns[-1] + 1 - side) // 2), side
 
 

@@ -34,7 +34,7 @@ def negatives() -> tuple[str, ...]:
 
 def parse_answer(text: str) -> dict | None:
     """The JSON object in an answer, or {"name": …} from a `Label: …` line; None when there is neither."""
-    text = re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.S)
+    text = re.sub(r"\A.*</think>|<think>.*\Z", "", text, flags=re.S)  # some servers leave out the opening tag
     start, stop = text.find("{"), text.rfind("}")
     if 0 <= start < stop:
         body = re.sub(r",\s*([}\]])", r"\1", text[start : stop + 1])

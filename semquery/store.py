@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from semquery.manifest import FORMAT, Manifest, RunError, append_line, as_config, atomic, json_lines, sha256
+from semquery.masks import load_arrays
 from semquery.types import (
     Cameras,
     Codebook,
@@ -91,9 +92,8 @@ class Run(Manifest):
             path.write_text(json.dumps({"format": FORMAT, "camera_model": "PINHOLE", "frames": frames}, indent=1))
 
     def cameras(self) -> Cameras:
-        data = json.loads(self.need("cameras.json").read_text())
-        _check_format(data.get("format"), self.path / "cameras.json")
-        frames = data["frames"]
+        self.need("cameras.json")
+        frames = self._load_json("cameras.json")["frames"]
         return Cameras(
             names=tuple(f["name"] for f in frames),
             images=tuple(f["file_path"] for f in frames),
@@ -193,7 +193,7 @@ class Run(Manifest):
 
     def codebook(self) -> Codebook:
         self.need("codebook.npz")
-        data, words = self._load("codebook.npz"), json.loads((self.path / "codebook.json").read_text())
+        data, words = self._load("codebook.npz"), self._load_json("codebook.json")
         return Codebook(data["vectors"], data["part_of_vector"], tuple(words["texts"]), tuple(words["fields"]),
                         data["negatives"], tuple(words["negatives"]), words["encoder"])
 
@@ -238,12 +238,20 @@ class Run(Manifest):
     def _load(self, name: str) -> dict[str, np.ndarray]:
         path = self.path / name
         try:
-            with np.load(path, allow_pickle=False) as data:
-                arrays = dict(data)
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} cannot be read ({error}). Delete it and run the stage again.") from error
+            arrays = load_arrays(path)
+        except ValueError as error:
+            raise RunError(f"{error} Delete it and run the stage again.") from error
         _check_format(arrays.pop("format", None), path)
         return arrays
+
+    def _load_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            record = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read ({error}). Delete it and run the stage again.") from error
+        _check_format(record.pop("format", None), path)
+        return record
 
 
 def _stems(folder: Path) -> list[str]:

@@ -10,9 +10,9 @@ import torch
 from helpers import assert_same, small_cameras, small_labels, small_parts, small_run, small_surface
 
 from semquery.labelling import label_from
-from semquery.masks import Regions, stack_masks
-from semquery.query import QueryConfig
-from semquery.store import FORMAT, MADE_BY, OUTPUTS, Run, RunError, append_line, as_config, atomic, sha256, slug
+from semquery.manifest import FORMAT, RunError, sha256
+from semquery.masks import stack_masks
+from semquery.store import MADE_BY, Run, slug
 from semquery.text import Lexical, build_codebook
 from semquery.types import MergeTree, NodeLabel, Observation, PartTree
 
@@ -149,16 +149,6 @@ def test_files_of_another_format_are_refused_not_guessed_at(run):
         run.cameras()
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(run):
-    path = run / "deep" / "file.txt"
-    with atomic(path) as temporary:
-        temporary.write_text("old")
-    with pytest.raises(KeyError, match="crash"), atomic(path) as temporary:
-        temporary.write_text("half")
-        raise KeyError("crash")
-    assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["file.txt"]
-
-
 def test_temporary_files_of_a_killed_process_are_not_views(run):
     run.write_masks("a", stack_masks(np.ones((1, 2, 2), bool), np.ones(1, np.float32)))
     (run / "masks" / ".77.b.npz").write_bytes(b"half")
@@ -196,96 +186,13 @@ def test_an_empty_folder_of_masks_counts_as_missing(run):
         run.need("masks")
 
 
-# ------------------------------------------------------------------ stages
-
-
-def test_a_stage_runs_once_and_is_skipped_while_its_inputs_stay(run):
-    (run / "parts.npz").write_text("parts")
-    assert run.begin("encode", {"dim": 4}, inputs=("parts.npz",))
-    for output in OUTPUTS["encode"]:
-        (run / output).write_text("made")
-    run.done("encode", 1.234, seed=3, rows=9)
-    assert not run.begin("encode", {"dim": 4}, inputs=("parts.npz",))
-    last = run.stage("encode")
-    assert (last["event"], last["seconds"], last["seed"], last["rows"], last["outputs"]) == ("done", 1.23, 3, 9, list(OUTPUTS["encode"]))
-    assert last["versions"]["numpy"] and last["inputs"] == {"parts.npz": sha256(run / "parts.npz")}
-    assert [line["event"] for line in run.manifest()] == ["start", "done"]
-
-
-def test_an_interrupted_stage_is_resumed_without_a_second_start(run):
-    assert run.begin("fit", {"steps": 1}) and run.begin("fit", {"steps": 1})
-    assert [line["event"] for line in run.manifest()] == ["start"]
-
-
-def test_a_stage_whose_output_was_deleted_runs_again(run):
-    run.begin("encode", {})
-    (run / "codebook.npz").write_text("made")
-    run.done("encode", 0)
-    (run / "codebook.npz").unlink()
-    assert run.begin("encode", {}) and run.stage("encode")["event"] == "start"
-
-
-def test_what_changed_is_named_whether_configuration_or_input(run):
-    (run / "labels.jsonl").write_text("a")
-    run.begin("encode", Lexical(dim=64), inputs=("labels.jsonl",))
-    with pytest.raises(RunError, match=r"made from something else \(dim: 64 → 128\).*--overwrite"):
-        run.begin("encode", Lexical(dim=128), inputs=("labels.jsonl",))
-    (run / "labels.jsonl").write_text("b")
-    with pytest.raises(RunError, match=r"\(inputs.labels.jsonl: ca978112ca1b → 3e23e8160039\)"):
-        run.begin("encode", Lexical(dim=64), inputs=("labels.jsonl",))
-    with pytest.raises(RunError, match="class: Lexical → QueryConfig"):
-        run.begin("encode", QueryConfig(), inputs=("labels.jsonl",))
-
-
-def test_overwrite_clears_what_the_stage_made_and_nothing_else(run):
-    (run / "keep.txt").write_text("mine")
-    run.begin("label", {"a": 1})
-    (run / "labels.jsonl").write_text("old")
-    (run / "views" / "3").mkdir(parents=True)
-    run.done("label", 0)
-    assert run.begin("label", {"a": 2}, overwrite=True)
-    assert sorted(p.name for p in run.path.iterdir()) == ["keep.txt", "run.jsonl"]
-    assert run.stage("label")["config"] == {"a": 2}
-
-
-def test_a_stage_of_an_older_format_is_refused(run):
-    append_line(run / "run.jsonl", {"stage": "tree", "event": "done", "format": FORMAT - 1, "config": {}, "inputs": {}, "outputs": []})
-    with pytest.raises(RunError, match=rf"\(format: {FORMAT - 1} → {FORMAT}\).*--overwrite"):
-        run.begin("tree", {})
-    assert run.begin("tree", {}, overwrite=True)
-
-
-def test_inputs_that_changed_after_a_stage_are_noticed(run):
-    (run / "labels.jsonl").write_text("a")
-    run.check_current("encode")
-    run.begin("encode", {}, inputs=("labels.jsonl",))
-    run.done("encode", 0)
-    run.check_current("encode")
-    (run / "labels.jsonl").write_text("b")
-    with pytest.raises(RunError, match="labels.jsonl changed since `semquery encode` was run.*--overwrite"):
-        run.check_current("encode")
-
-
-@pytest.mark.parametrize("torn", [b'{"stage": "fit", "ev', '{"stage": "fit", "what": "3 ×'.encode()[:-1], b"\xff\xfe"])
-def test_a_last_line_cut_off_by_a_crash_spoils_neither_what_is_before_nor_after(run, torn):
-    run.begin("masks", {})
-    with (run / "run.jsonl").open("ab") as file:
-        file.write(torn)
-    assert [line["stage"] for line in run.manifest()] == ["masks"]
-    run.begin("tree", {})
-    assert [line["stage"] for line in run.manifest()] == ["masks", "tree"]
+# ------------------------------------------------------------------ names
 
 
 def test_strange_line_separators_in_an_answer_do_not_split_its_line(run):
     odd = "a\u2028b\u0085c\x0bd\x1ce\nf"
     run.append_label(NodeLabel(0, odd), "k")
     assert run.labels()[0].name == odd
-
-
-def test_configurations_are_plain_json_with_their_class():
-    config = as_config({"source": Regions(scales=(1.0, 2.0)), "path": run, "none": None})
-    assert config["source"]["class"] == "Regions" and config["source"]["scales"] == [1.0, 2.0]
-    assert isinstance(config["path"], str) and json.loads(json.dumps(config)) == config
 
 
 @pytest.mark.parametrize(("text", "name"), [("Small red, round part!", "small-red-round-part"), ("../../etc/passwd", "etc-passwd"), ("¿?", "query"), ("x" * 99, "x" * 60)])
