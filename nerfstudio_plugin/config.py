@@ -84,12 +84,12 @@ semquery_tiny = MethodSpecification(
         steps_per_eval_all_images=100_000,
         steps_per_save=500,
         pipeline=SemqueryPipelineConfig(
-            geometry_steps=1500,
+            geometry_steps=2000,
             datamanager=SemqueryDataManagerConfig(
                 dataparser=NerfstudioDataParserConfig(), train_num_rays_per_batch=1024, eval_num_rays_per_batch=1024, max_side=200),
             model=SemqueryModelConfig(
                 implementation="torch",
-                num_levels=8, features_per_level=4, base_res=16, max_res=512, log2_hashmap_size=16,
+                num_levels=8, features_per_level=4, base_res=8, max_res=320, log2_hashmap_size=16,
                 hidden_dim=32, hidden_dim_color=32,
                 num_proposal_iterations=1, num_proposal_samples_per_ray=(48,), num_nerf_samples_per_ray=20,
                 proposal_net_args_list=[

@@ -35,7 +35,7 @@ class SemqueryModelConfig(NerfactoModelConfig):
     _target: type = field(default_factory=lambda: SemqueryModel)
     opacity_loss_mult: float = 0.0
     """Weight of the entropy of a ray's opacity: a ray should either hit something or nothing."""
-    bounded_init_density: float = 5.0
+    bounded_init_density: float = 15.0
     """Density at the start where silhouettes bound the scene: it begins solid and is carved, so that plain faces,
     whose depth no photo tells, stay where the silhouettes put them."""
     bounded_distortion_mult: float = 0.02

@@ -14,8 +14,8 @@ from semquery.query import QueryConfig
 from semquery.scene import read_scene, scene_photos, view_names
 from semquery.store import Run
 
-Folder = Annotated[Path, tyro.conf.Positional]
-Words = Annotated[str, tyro.conf.Positional]
+Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+Words = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
 
 
 def masks(

@@ -83,7 +83,7 @@ def labels_by_hand(record: object, parts: PartTree) -> list[NodeLabel]:
         raise ValueError('Names by hand are a JSON object such as {"12": "handle", "7": {"name": "door", "synonyms": ["flap"]}}.')
     labels = []
     for key, value in record.items():
-        if not str(key).isdigit() or int(key) >= parts.num_parts:
+        if not str(key).isdecimal() or int(key) >= parts.num_parts:
             raise ValueError(f"There is no part {key!r}: parts are numbered 0 to {parts.num_parts - 1} (see parts.json or views/).")
         answer = {"name": value} if isinstance(value, str) else value
         if not isinstance(answer, Mapping) or not isinstance(answer.get("name"), str) or not answer["name"].strip():

@@ -42,6 +42,8 @@ class TreeConfig:
     where they have more or fewer: the more masks a source makes, the more of them agree by chance."""
     min_share: float = 0.06
     """…and masks in this share of the views that see it."""
+    max_parts: int = 80
+    """Most parts; the ones that explain most are chosen first."""
     min_points: int = 12
     """Smallest part, in surface points."""
     persistence: float = 0.2
@@ -56,8 +58,8 @@ def mask_density(masks: Mapping[str, MaskStack], usual: float = 20.0) -> float:
     return float(np.clip(np.mean([stack.num_masks for stack in masks.values()]) / usual, 0.5, 3.0))
 
 
-def facility_location(evidence: Evidence, gamma: float, min_share: float, min_iou: float = 0.5) -> list[int]:
-    """Nodes chosen greedily, best first, until the best left explains less than `gamma` masks anew.
+def facility_location(evidence: Evidence, gamma: float, min_share: float, most: int = 1 << 31, min_iou: float = 0.5) -> list[int]:
+    """Nodes chosen greedily, best first, until the best left explains less than `gamma` masks anew, or there are `most`.
 
     A mask counts (IoU - min_iou) / (1 - min_iou). A node that explains less than `min_share` of the views
     that see it is passed over.
@@ -72,7 +74,7 @@ def facility_location(evidence: Evidence, gamma: float, min_share: float, min_io
     heap = [(-gain_of(i), i) for i in range(len(nodes))]
     heapq.heapify(heap)
     chosen: list[int] = []
-    while heap and -heap[0][0] >= gamma:
+    while heap and -heap[0][0] >= gamma and len(chosen) < most:
         _, i = heapq.heappop(heap)
         gain = gain_of(i)
         if gain < max(gamma, min_share * evidence.num_views[nodes[i]]):
@@ -162,5 +164,5 @@ def build_part_tree(
     if config.select == "persistence":
         return part_tree(tree, persistent(tree, config.min_points, config.persistence)), tree, edges, weights
     evidence = mask_evidence(tree, surface, masks, config.min_points)
-    chosen = facility_location(evidence, config.gamma * mask_density(masks), config.min_share)
+    chosen = facility_location(evidence, config.gamma * mask_density(masks), config.min_share, config.max_parts - 1)
     return part_tree(tree, chosen, evidence), tree, edges, weights

@@ -56,7 +56,7 @@ def best_rows(book: Codebook, scores: Float[np.ndarray, " k"], num_parts: int) -
 
 def select(parts: PartTree, score: Mapping[int, float], config: QueryConfig) -> list[int]:
     """Parts in order of relevancy; of nested hits only one stays: the better, or the higher of equals."""
-    lead = {p: float(np.log(s / max(1 - s, 1e-12))) for p, s in score.items()}  # T · (similarity - strongest negative's)
+    lead = {p: float(np.log(max(s, 1e-12) / max(1 - s, 1e-12))) for p, s in score.items()}  # T · (similarity - strongest negative's)
     best = max(lead.values(), default=0.0)
     least = min(best, config.near_best * best)  # where even the best trails its negatives, only the best may stay
     hits = [p for p, s in score.items() if s >= config.threshold and lead[p] >= least]

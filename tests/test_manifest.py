@@ -94,7 +94,7 @@ def test_a_last_line_cut_off_by_a_crash_spoils_neither_what_is_before_nor_after(
 
 
 def test_configurations_are_plain_json_with_their_class():
-    config = as_config({"source": Regions(scales=(1.0, 2.0)), "path": run.path, "none": None})
+    config = as_config({"source": Regions(scales=(1.0, 2.0)), "path": Path("a"), "none": None})
     assert config["source"]["class"] == "Regions" and config["source"]["scales"] == [1.0, 2.0]
     assert isinstance(config["path"], str) and json.loads(json.dumps(config)) == config
 

@@ -178,6 +178,7 @@ def test_lazy_greedy_equals_plain_greedy(seed):
         chosen.append(int(gains.argmax()))
         explained = np.maximum(explained, score[chosen[-1]])
     assert facility_location(evidence, gamma, min_share=0.0) == chosen
+    assert facility_location(evidence, gamma, min_share=0.0, most=2) == chosen[:2]
 
 
 def test_a_node_seen_often_must_explain_its_share():

@@ -1,0 +1,39 @@
+"""What a person reads."""
+
+from helpers import part_tree, small_labels, small_parts
+
+from semquery.console import print_hits, print_tree
+from semquery.types import Hit
+
+
+def test_the_tree_is_indented_and_parts_without_a_name_are_numbers(capsys):
+    print_tree(small_parts(), {p: label for p, label in small_labels().items() if p != 2})
+    assert capsys.readouterr().out.splitlines() == [
+        "    4  scene  (12 points)",
+        "      3  panel  (8 points)",
+        "        0  left knob  (4 points)",
+        "        1  right knob  (3 points)",
+        "      2    (4 points)",
+    ]
+
+
+def test_a_long_tree_is_cut_and_says_so(capsys):
+    print_tree(part_tree([9] * 10, list(range(10))), {}, most=4)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and lines[-1] == "  … and 6 more (parts.json has all)"
+
+
+def test_hits_are_ranked_with_path_score_size_and_reason(capsys):
+    print_hits("knob", [Hit(1, 0.934, ("panel", "right knob"), "right knob", "its name is closest.", 3, (2.0, 0.5, 0.01234)),
+                        Hit(0, 0.8, ("panel", "left knob"), "left knob", "so is this.", 4, (3.0, 0.0, 0.0))])
+    assert capsys.readouterr().out.splitlines() == [
+        "1. panel / right knob   part 1, relevancy 0.93, 3 points, 2 × 0.5 × 0.0123",
+        "   its name is closest.",
+        "2. panel / left knob   part 0, relevancy 0.80, 4 points, 3 × 0 × 0",
+        "   so is this.",
+    ]
+
+
+def test_no_hit_says_so_and_where_the_names_are(capsys):
+    print_hits("submarine", [])
+    assert "“submarine”: nothing in this scene is called anything like it" in capsys.readouterr().out

@@ -1,0 +1,102 @@
+"""Where a part is seen, pixel by pixel, and which view shows it best."""
+
+import io
+
+import numpy as np
+import pytest
+from helpers import BLUE, DRAWN, small_labels, small_parts, small_surface
+from PIL import Image
+
+from semquery.query import QueryConfig, answer
+from semquery.text import Lexical, build_codebook
+from semquery.views import answer_picture, best_views, levels_picture, part_mask, part_pictures, png_bytes, repainted, visible_pixels
+
+
+def painted(view):
+    return repainted(small_surface(), view)
+
+
+def slow_mask(view: str, part: int) -> list[list[bool]]:
+    """Look up every drawn pixel's point, the point's part, and walk up from there."""
+    tree = small_parts()
+
+    def shows(pixel: str) -> bool:
+        if pixel == ".":
+            return False
+        at = int(tree.part_of_point[int(pixel, 16)])
+        while at != part and at != tree.root:
+            at = int(tree.parents[at])
+        return at == part
+
+    return [[shows(pixel) for pixel in row] for row in DRAWN[view]]
+
+
+@pytest.mark.parametrize("view", DRAWN)
+@pytest.mark.parametrize("part", range(5))
+def test_a_parts_mask_is_the_pixels_that_show_its_points(view, part):
+    mask = part_mask(small_surface(), small_parts().points_of(part), view)
+    assert mask.tolist() == slow_mask(view, part)
+
+
+def test_visible_pixels_count_descendants_too():
+    names, pixels = visible_pixels(small_surface(), small_parts())
+    slow = [[int(np.sum(slow_mask(view, part))) for part in range(5)] for view in DRAWN]
+    assert names == list(DRAWN) and pixels.tolist() == slow
+    assert pixels[0].tolist() == [8, 6, 0, 16, 16]
+
+
+def test_the_best_view_shows_much_of_the_part_and_does_not_cut_it_off():
+    surface, parts = small_surface(), small_parts()
+    seen = visible_pixels(surface, parts)
+    assert best_views(surface, parts, 0, seen) == ["front"]
+    assert best_views(surface, parts, 2, seen, count=3) == ["above", "close"]  # as many pixels, but not at the border
+    assert best_views(surface, parts, 4, seen, count=9) == ["front", "above", "close"]
+
+
+def test_a_part_no_view_shows_has_no_best_view_and_no_picture():
+    surface, parts = small_surface(), small_parts()
+    for view in ("front", "above"):
+        surface.point_of_pixel[view][:] = -1
+    surface.point_of_pixel["close"][:2] = -1
+    assert best_views(surface, parts, 2, visible_pixels(surface, parts)) == []
+    assert part_pictures(surface, parts, painted)(2) == ()
+
+
+def test_the_pictures_of_a_part_are_png_of_the_side_asked_for():
+    shown = part_pictures(small_surface(), small_parts(), painted, side=64)(2)
+    images = [Image.open(io.BytesIO(png)) for png in shown]
+    assert [(i.format, i.size) for i in images] == [("PNG", (64, 64))] * 2
+    outline = [(np.asarray(i) == (255, 40, 40)).all(-1).any() for i in images]
+    assert all(outline)
+
+
+def test_png_keep_every_pixel():
+    for image in (np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8), np.eye(4, dtype=bool)):
+        assert (np.asarray(Image.open(io.BytesIO(png_bytes(image)))) == image).all()
+
+
+def test_a_view_is_repainted_in_the_surfaces_colours_on_white():
+    shown = painted("above")
+    assert shown[0, 0].tolist() == [255] * 3 and shown[1, 1].tolist() == list(BLUE)
+    for y, row in enumerate(DRAWN["above"]):
+        for x, pixel in enumerate(row):
+            assert shown[y, x].tolist() == ([255] * 3 if pixel == "." else small_surface().colors[int(pixel, 16)].tolist())
+
+
+def test_the_picture_of_an_answer_has_a_cell_for_each_view_and_hit():
+    surface, parts, labels = small_surface(), small_parts(), small_labels()
+    book = build_codebook(labels, Lexical(), ("object",))
+    hits = answer("knob", surface, parts, labels, book, QueryConfig(threshold=0.5, near_best=0.0), Lexical())
+    assert [h.part for h in hits] == [0, 1]
+    strip = answer_picture(surface, parts, hits, painted, "knob", side=60)
+    one = answer_picture(surface, parts, hits[:1], painted, "knob", side=60)
+    assert strip.shape[1] == one.shape[1] == 3 * 60 + 12  # two views and a close-up
+    assert strip.shape[0] > 1.5 * one.shape[0]  # the second hit is in the next row
+    assert (one == (255, 40, 40)).all(-1).any()
+
+
+def test_the_picture_of_the_levels_has_a_column_for_each():
+    picture = levels_picture(small_surface(), small_parts(), painted, side=60, views=2)
+    assert picture.shape[1] == 3 * 60 + 12  # photo, level 1, level 2
+    colours = {tuple(c) for c in picture[:60, 66:126].reshape(-1, 3).tolist()} - {(255, 255, 255)}
+    assert len(colours) == 1  # at level 1 the view in front shows the panel alone
