@@ -89,14 +89,14 @@ semquery_tiny = MethodSpecification(
                 dataparser=NerfstudioDataParserConfig(), train_num_rays_per_batch=1024, eval_num_rays_per_batch=1024, max_side=200),
             model=SemqueryModelConfig(
                 implementation="torch",
-                num_levels=8, features_per_level=4, base_res=8, max_res=320, log2_hashmap_size=16,
-                hidden_dim=32, hidden_dim_color=32,
+                num_levels=8, features_per_level=4, base_res=8, max_res=1024, bounded_max_res=320, log2_hashmap_size=16,
+                hidden_dim=32, hidden_dim_color=32, use_gradient_scaling=True,
                 num_proposal_iterations=1, num_proposal_samples_per_ray=(48,), num_nerf_samples_per_ray=20,
                 proposal_net_args_list=[
                     {"hidden_dim": 16, "log2_hashmap_size": 15, "num_levels": 5, "max_res": 128, "use_linear": False}],
                 proposal_warmup=400, proposal_update_every=3, proposal_weights_anneal_max_num_iters=200,
                 use_appearance_embedding=False, camera_optimizer=CameraOptimizerConfig(mode="off"),
-                average_init_density=0.1, opacity_loss_mult=0.01, eval_num_rays_per_chunk=4096,
+                average_init_density=0.1, opacity_loss_mult=0.01, surface_samples=40, eval_num_rays_per_chunk=4096,
             ),
             surface=SurfaceConfig(max_side=200),
         ),

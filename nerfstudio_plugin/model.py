@@ -35,11 +35,14 @@ class SemqueryModelConfig(NerfactoModelConfig):
     _target: type = field(default_factory=lambda: SemqueryModel)
     opacity_loss_mult: float = 0.0
     """Weight of the entropy of a ray's opacity: a ray should either hit something or nothing."""
-    bounded_init_density: float = 15.0
-    """Density at the start where silhouettes bound the scene: it begins solid and is carved, so that plain faces,
-    whose depth no photo tells, stay where the silhouettes put them."""
-    bounded_distortion_mult: float = 0.02
+    bounded_thickness: float = 4.0
+    """Optical thickness at the start, where silhouettes bound the scene, of their box from side to side: it begins
+    solid and is carved, so that plain faces, whose depth no photo tells, stay where the silhouettes put them.
+    Much more than this and light never gets in."""
+    bounded_distortion_mult: float = 0.007
     """Weight of the distortion loss there, where it can be larger because samples lie close."""
+    bounded_max_res: int | None = None
+    """Finest grid there, where it covers no more than the box; None = `max_res`."""
     surface_samples: int = 64
     """Samples per ray when the surface is rendered once for all; training may use fewer."""
 
@@ -50,13 +53,7 @@ class SemqueryModel(NerfactoModel):
     config: SemqueryModelConfig
 
     def populate_modules(self) -> None:
-        if self._has(HAS_ALPHA):
-            self.config.background_color = "random"  # a fixed colour lets fog of that colour hide in the background
-        if self._has(IS_BOUNDED):
-            self.config.disable_scene_contraction = True
-            self.config.proposal_initial_sampler = "uniform"
-            self.config.average_init_density = self.config.bounded_init_density
-            self.config.distortion_loss_mult = self.config.bounded_distortion_mult
+        self._adapt_to_capture()
         with _without_lpips():
             super().populate_modules()
         if self._has(IS_BOUNDED):
@@ -69,6 +66,19 @@ class SemqueryModel(NerfactoModel):
         self.register_buffer("is_field_trained", torch.tensor(False))
         self.part_colors = PartColors()
         self.level_of_the_tree = ViewerSlider("Level of the tree", 2, 0, 12, 1)
+
+    def _adapt_to_capture(self) -> None:
+        """Settings that follow from what the photos tell; the saved configuration keeps the user's."""
+        config = self.config
+        if self._has(HAS_ALPHA):
+            config.background_color = "random"  # a fixed colour lets fog of that colour hide in the background
+        if self._has(IS_BOUNDED):
+            config.disable_scene_contraction = True
+            config.proposal_initial_sampler = "uniform"
+            config.average_init_density = config.bounded_thickness / float((self.scene_box.aabb[1] - self.scene_box.aabb[0]).max())
+            config.distortion_loss_mult = config.bounded_distortion_mult
+            config.max_res = config.bounded_max_res or config.max_res
+            config.use_gradient_scaling = False  # against specks before the cameras, where the box leaves no room
 
     def _has(self, fact: str) -> bool:
         """What the datamanager found out about the capture."""

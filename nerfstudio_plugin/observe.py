@@ -33,7 +33,7 @@ class SurfaceConfig:
     """Longest side of the rendered views, pixels."""
     min_opacity: float = 0.5
     """Rays less opaque than this are background."""
-    max_spread: float = 0.05
+    max_spread: float = 0.02
     """Rays whose termination spreads (quartile to quartile) over more than this share of the depth are dropped;
     of a view whose geometry is poor all over, the better half stays."""
 

@@ -21,7 +21,7 @@ class FusionConfig:
     resolution: int = 400
     """Voxels along the longest side of the scene's bulk."""
     voxel_size: float = 0.0
-    """Side of a voxel in world units; 0 = from the resolution."""
+    """Side of a voxel in world units, taken as it is; 0 = from the resolution, larger where the next four ask for it."""
     max_points: int = 80_000
     """The voxels grow until no more points than this are left: the tree's cost grows with them."""
     min_hits: int = 3

@@ -39,7 +39,7 @@ def walk(
     shown: dict[int, Turn] = {}
     for part in depth_first(parts):
         shown[part] = _question(parts, facts, labels, part, pictures(part))
-        request = Request(_conversation(parts, labels, shown, part), facts[part], len(parts.children(int(parts.parents[part]))) - 1)
+        request = Request(_conversation(parts, labels, shown, part), facts[part])
         key = request.key(vlm)
         known = journal.get(part)
         if known is not None and (known[0].source == "user" or known[1] == key):

@@ -83,10 +83,13 @@ class Manifest:
         """The newest line of a stage."""
         return next((line for line in reversed(self.manifest()) if line["stage"] == name), None)
 
-    def begin(self, stage: str, config: Any, inputs: Sequence[str] = (), overwrite: bool = False) -> bool:
+    def begin(
+        self, stage: str, config: Any, inputs: Sequence[str] = (), overwrite: bool = False, keep: Sequence[str] = ()
+    ) -> bool:
         """Whether a stage has to run. Raises RunError when what is there was made from something else.
 
-        False: done before, from the same inputs. True: never run, interrupted (resume), or overwritten.
+        False: done before, from the same inputs. True: never run, interrupted (resume), or overwritten, in which
+        case what it made before is removed, but for the outputs in `keep`.
         """
         now = {"config": as_config(config), "inputs": {i: sha256(self.path / i) for i in inputs}}
         last = self.stage(stage)
@@ -104,7 +107,7 @@ class Manifest:
             if last["event"] == "start":
                 return True
         if overwrite:
-            for name in OUTPUTS.get(stage, ()):
+            for name in set(OUTPUTS.get(stage, ())) - set(keep):
                 _remove(self.path / name)
         self._log({"stage": stage, "event": "start", "format": FORMAT, **now})
         return True
@@ -136,8 +139,8 @@ class Manifest:
 
 def append_line(path: Path, line: dict) -> None:
     """Append one JSON line durably; a last line cut off by a crash is closed first, so it spoils nothing."""
-    with path.open("ab") as file:
-        if file.tell() and not path.read_bytes().endswith(b"\n"):
+    with path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
             file.write(b"\n")
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         file.flush()

@@ -58,6 +58,8 @@ def window(mask: Bool[np.ndarray, "h w"], pad: float = 0.2, least: int = 8) -> t
 def close_up(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "a b"], side: int = 448, pad: float = 0.2) -> UInt8[np.ndarray, "side side 3"]:
     """A square crop around the mask, enlarged, with the outline drawn after enlarging; white beyond the border."""
     mask = resized(mask, image.shape[:2]) if mask.shape != image.shape[:2] else mask
+    if not mask.any():  # too small to be seen at the photo's size
+        return resized(image, (side, side))
     top, left, extent = window(mask, pad)
     framed = np.pad(image, ((extent, extent), (extent, extent), (0, 0)), constant_values=255)
     around = np.pad(mask, extent)

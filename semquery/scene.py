@@ -92,8 +92,7 @@ def check_pose(T_world_cam: np.ndarray, where: str) -> None:
     if not np.isfinite(T_world_cam).all():
         raise ValueError(f"{where} has NaN or infinite numbers in its pose. Remove the frame, or run pose estimation again.")
     R = T_world_cam[:3, :3]
-    scale = np.cbrt(np.linalg.det(R))
-    if scale <= 0 or np.abs(R @ R.T / scale**2 - np.eye(3)).max() > 1e-2:
+    if np.linalg.det(R) <= 0 or np.abs(R @ R.T - np.eye(3)).max() > 1e-2:
         raise ValueError(f"{where} has a pose whose rotation part is not a rotation:\n{R.round(4)}")
 
 

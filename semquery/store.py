@@ -168,6 +168,14 @@ class Run(Manifest):
         """One line per answer, appended and flushed: what was answered is never lost."""
         append_line(self.path / "labels.jsonl", {"key": key, **dataclasses.asdict(label)})
 
+    def keep_labels_by_hand(self) -> None:
+        """Drop all labels but those the user gave, in one step that cannot lose these."""
+        kept = [label for label in self.labels().values() if label.source == "user"]
+        with atomic(self.path / "labels.jsonl") as path:
+            path.touch()
+            for label in kept:
+                append_line(path, {"key": "", **dataclasses.asdict(label)})
+
     def labels(self) -> dict[int, NodeLabel]:
         """The newest label of each part; a label given by the user wins over any other."""
         return {part: label for part, (label, _) in self.label_journal().items()}

@@ -27,7 +27,6 @@ class Request:
 
     turns: tuple[Turn, ...]
     facts: PartFacts
-    num_siblings: int = 0
 
     def key(self, answerer: object) -> str:
         """Content hash of the request and of who is asked: equal keys have equal answers."""

@@ -73,10 +73,10 @@ def test_up_is_up_for_rings_of_cameras_at_any_height(elevation):
 
 def test_up_follows_a_turned_world_and_is_not_snapped_far():
     poses = ring(np.zeros(3), 2.0, 20.0, np.arange(0, 360, 30))
-    for axis, turn in ((1, Rotation.from_euler("x", -90, degrees=True)), (0, Rotation.from_euler("y", 80, degrees=True))):
+    for up, axis, degrees in (([0, 1, 0], "x", -90), ([0, -1, 0], "x", 85), ([1, 0, 0], "y", 80), ([0, 0, -1], "x", 180)):
         turned = poses.copy()
-        turned[:, :3] = turn.as_matrix() @ poses[:, :3]
-        assert up_direction(turned).tolist() == np.eye(3)[axis].tolist()
+        turned[:, :3] = Rotation.from_euler(axis, degrees, degrees=True).as_matrix() @ poses[:, :3]
+        assert up_direction(turned).tolist() == up
     tilted = poses.copy()
     tilted[:, :3] = Rotation.from_euler("x", 40, degrees=True).as_matrix() @ poses[:, :3]
     np.testing.assert_allclose(up_direction(tilted), [0, -np.sin(np.radians(40)), np.cos(np.radians(40))], atol=1e-6)

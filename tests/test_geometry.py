@@ -77,6 +77,15 @@ def test_voxels_grow_until_max_points_suffice():
     assert len(fine.points) > 40 >= len(coarse.points) > 0 and coarse.voxel_size > fine.voxel_size
 
 
+def test_voxels_grow_until_enough_pixels_fall_into_surface():
+    random = np.random.default_rng(0)
+    seen = {name: observation(random.random((200, 3)) * [1, 1, 0], random) for name in "abc"}
+    eyes = dict.fromkeys(seen, np.ones(3))
+    strict, lenient = (fuse(seen, eyes, FusionConfig(resolution=50, min_kept=kept)) for kept in (0.9, 0.1))
+    share = [sum(len(cell) for cell in slow_voxels(seen, FusionConfig(voxel_size=s.voxel_size))) / 600 for s in (strict, lenient)]
+    assert share[0] >= 0.9 > share[1] >= 0.1 and strict.voxel_size > lenient.voxel_size > 1.2 / 50
+
+
 def test_nothing_seen_and_nothing_left_are_said_clearly():
     random = np.random.default_rng(0)
     eyes = {"a": np.zeros(3)}

@@ -21,11 +21,12 @@ from nerfstudio_plugin import config as plugin  # noqa: E402
 from nerfstudio_plugin.capture import CaptureError, Frame  # noqa: E402
 from nerfstudio_plugin.hull import hull_box  # noqa: E402
 from nerfstudio_plugin.model import quantiles, replace_grids  # noqa: E402
-from nerfstudio_plugin.observe import SurfaceConfig, observe_views  # noqa: E402
+from nerfstudio_plugin.observe import SurfaceConfig, capture_cameras, observe_views, view_rays  # noqa: E402
 from nerfstudio_plugin.outputs import part_palette  # noqa: E402
-from nerfstudio_plugin.pipeline import check_checkpoint  # noqa: E402
+from nerfstudio_plugin.pipeline import SemqueryPipelineConfig, check_checkpoint  # noqa: E402
 from nerfstudio_plugin.trainer import FieldScheduleConfig, SemqueryTrainer, SemqueryTrainerConfig, field_optimizers  # noqa: E402
 from semquery.fit import FitConfig  # noqa: E402
+from semquery.masks import MaskFolder, Regions  # noqa: E402
 from semquery.render import RayCaster, picture, pinhole, ring  # noqa: E402
 from semquery.store import Run, RunError  # noqa: E402
 
@@ -169,6 +170,8 @@ def test_the_slider_changes_the_level_of_the_parts(trained: SemqueryTrainer) -> 
     white = torch.ones_like(points)
     whole, fine = (colors(points, white, level) for level in (0, 12))
     assert len(whole.unique(dim=0)) == 1
+    part_colors = type(colors)()
+    assert not part_colors.has_tree and len(part_colors(points, white, 0).unique()) == 1  # grey until there is a tree
     assert len(fine.unique(dim=0)) == len(np.unique(Run(trained.base_dir).parts().part_of_point))
 
 
@@ -209,6 +212,26 @@ def test_a_run_stopped_between_phases_goes_on_to_the_planned_end(scene: Path, tm
         assert torch.equal(a, b)
     masks = [Run(t.base_dir) / "masks" / "view_00.npz" for t in (stopped, resumed)]
     assert masks[0].stat().st_ino == masks[1].stat().st_ino, "the second run made the masks again"
+
+
+def test_the_gpu_method_runs_too_and_writes_the_poses_it_found(scene: Path, tmp_path: Path) -> None:
+    """`semquery` refines poses while it trains: cameras.json must hold the rays that the surface was seen along."""
+    config, small = yaml.load(yaml.dump(plugin.semquery.config), Loader=yaml.Loader), tiny(scene, tmp_path, 2, 2)
+    config.data, config.output_dir, config.timestamp, config.vis = scene, tmp_path, "run", "tensorboard"
+    config.mixed_precision, config.machine.device_type = False, "cpu"
+    config.pipeline.datamanager, config.pipeline.fit, config.pipeline.geometry_steps = small.pipeline.datamanager, small.pipeline.fit, 2
+    config.pipeline.model.log2_hashmap_size, config.pipeline.model.num_proposal_samples_per_ray = 12, (16, 8)
+    config.pipeline.model.num_nerf_samples_per_ray = config.pipeline.model.surface_samples = 8
+    trainer = train(config)
+    model, capture = trainer.pipeline.model, trainer.pipeline.capture
+    assert Run(trainer.base_dir).parts().num_parts >= 1
+    model.camera_optimizer.pose_adjustment.data.normal_(0, 0.05)
+    cameras, rays = capture_cameras(model, capture, capture.cameras), view_rays(model, capture.cameras, 5)
+    T, (fx, fy, cx, cy) = cameras.T_world_cam[5], cameras.intrinsics[5]
+    eye = model.frame.to_capture(rays.origins[0]).numpy()
+    np.testing.assert_allclose(eye, T[:3, 3], atol=1e-5)
+    x, y, z = (model.frame.to_capture(rays.origins + rays.directions).numpy() - eye)[7 * SIZE + 11] @ T[:3, :3]
+    assert (cx - fx * x / z, cy + fy * y / z) == pytest.approx((11.5, 7.5), abs=1e-3)
 
 
 def test_half_an_observation_is_finished_not_begun_anew(trained: SemqueryTrainer, tmp_path: Path) -> None:
@@ -301,6 +324,13 @@ def test_the_field_learns_as_semquery_fit_would() -> None:
     assert optimizer.defaults["betas"] == (0.9, 0.99) and optimizer.defaults["lr"] == 0.5
     factor = schedule.setup().factor
     assert factor(0) == factor(50) == 1.0 and factor(150) == pytest.approx(0.03) and factor(100) == pytest.approx(0.515)
+
+
+def test_a_mask_folder_replaces_the_built_in_masks(tmp_path: Path) -> None:
+    config = SemqueryPipelineConfig()
+    assert isinstance(config.mask_source, Regions)
+    config.mask_folder = tmp_path
+    assert config.mask_source == MaskFolder(tmp_path)
 
 
 def test_part_colours_differ() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import random_parts, small_labels, small_parts, small_surface
+from helpers import part_tree, random_parts, small_labels, small_parts, small_surface
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,13 +67,8 @@ def test_nested_hits_resolve_on_the_tree_of_five(score, answers):
 
 
 def test_no_more_than_top_hits_the_best_first():
-    parts = random_parts(np.random.default_rng(0), 1, 3)
-    flat = small_parts().parents * 0 + 4
-    import dataclasses
-
-    flat_parts = dataclasses.replace(small_parts(), parents=flat)
-    assert select(flat_parts, {0: 0.9, 1: 0.95, 2: 0.92, 3: 0.91}, QueryConfig(top=3)) == [1, 2, 3]
-    assert select(parts, {0: 0.99}, QueryConfig(top=3)) == [0]
+    flat = part_tree([4] * 5, [0, 1, 2, 3])
+    assert select(flat, {0: 0.9, 1: 0.95, 2: 0.92, 3: 0.91}, QueryConfig(top=3)) == [1, 2, 3]
 
 
 @settings(max_examples=80, deadline=None)

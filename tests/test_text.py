@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from semquery.text import Lexical, build_codebook, words
 from semquery.types import NodeLabel
 
+ROOT = Path(__file__).parent.parent
 ENCODER = Lexical()
 TEXTS = st.lists(st.text(max_size=30), min_size=1, max_size=4)
 
@@ -70,7 +72,7 @@ def test_a_text_of_stop_words_alone_is_zero():
 
 def test_vectors_are_the_same_in_another_process():
     code = "from semquery.text import Lexical; v = Lexical(dim=64)(['handle of the door']); print(v.tobytes().hex())"
-    told = {subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PATH": ""}, cwd=".", capture_output=True,
+    told = {subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PATH": ""}, cwd=ROOT, capture_output=True,
                            text=True, check=True).stdout.strip() for seed in ("1", "2")}
     assert told == {Lexical(dim=64)(["handle of the door"]).tobytes().hex()}
 

@@ -41,13 +41,11 @@ def label(run: Run, vlm: Vlm = Appearance(), overwrite: bool = False) -> dict[in
     With `overwrite` everything is asked anew, but names given by hand stay.
     """
     parts, surface, cameras = run.parts(), run.surface(), run.cameras()
-    by_hand = [label for label in run.labels().values() if label.source == "user"]
-    if not run.begin("label", {"vlm": vlm}, inputs=("parts.npz", "surface.npz"), overwrite=overwrite):
+    if overwrite:
+        run.keep_labels_by_hand()
+    if not run.begin("label", {"vlm": vlm}, inputs=("parts.npz", "surface.npz"), overwrite=overwrite, keep=("labels.jsonl",)):
         print("label: already done")
         return run.labels()
-    if overwrite:
-        for given in by_hand:
-            run.append_label(given, "")
     start = time.time()
     facts = measure(surface, parts, up_direction(cameras.T_world_cam))
     draw = part_pictures(surface, parts, photo_of(run, surface))
