@@ -168,6 +168,14 @@ class Run(Manifest):
         """One line per answer, appended and flushed: what was answered is never lost."""
         append_line(self.path / "labels.jsonl", {"key": key, **dataclasses.asdict(label)})
 
+    def set_labels_aside(self) -> Path | None:
+        """Rename labels.jsonl, whose part numbers are about to lose their meaning; its new path, None if there is none."""
+        labels = self.path / "labels.jsonl"
+        if not labels.exists():
+            return None
+        number = 1 + sum(1 for _ in self.path.glob("labels.old*.jsonl"))
+        return labels.rename(self.path / f"labels.old{number}.jsonl")
+
     def keep_labels_by_hand(self) -> None:
         """Drop all labels but those the user gave, in one step that cannot lose these."""
         kept = [label for label in self.labels().values() if label.source == "user"]

@@ -124,6 +124,15 @@ def test_names_by_hand_survive_asking_everything_anew(run, tmp_path):
     assert labels[1].source == "rule"
 
 
+def test_a_new_tree_does_not_inherit_names_of_old_numbers_but_keeps_them(run, tmp_path, capsys):
+    (tmp_path / "names.json").write_text('{"0": "start button"}')
+    stages.label_by_hand(run, tmp_path / "names.json")
+    stages.build_tree(run, overwrite=True)
+    assert "labels.old1.jsonl" in capsys.readouterr().out
+    assert "start button" in (run / "labels.old1.jsonl").read_text() and not run.labels()
+    assert "start button" not in {label.name for label in stages.label(run, overwrite=True).values()}
+
+
 def test_pictures_and_point_clouds_of_an_answer_agree_with_the_part(run):
     from plyfile import PlyData
 

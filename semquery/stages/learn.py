@@ -103,6 +103,8 @@ def finish_fit(run: Run, field: FeatureField, config: FitConfig) -> None:
 def build_tree(run: Run, config: TreeConfig = TreeConfig(), overwrite: bool = False) -> PartTree:
     """Features and masks → merge.npz, parts.npz."""
     run.need("surface.npz")
+    if overwrite and (aside := run.set_labels_aside()) is not None:
+        print(f"tree: parts get new numbers; the names of the old ones are kept in {aside}")
     if not run.begin("tree", config, inputs=("surface.npz", "masks"), overwrite=overwrite):
         print("tree: already done")
         return run.parts()
