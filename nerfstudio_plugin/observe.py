@@ -34,8 +34,10 @@ class SurfaceConfig:
     min_opacity: float = 0.5
     """Rays less opaque than this are background."""
     max_spread: float = 0.02
-    """Rays whose termination spreads (quartile to quartile) over more than this share of the depth are dropped;
-    of a view whose geometry is poor all over, the better half stays."""
+    """Rays whose termination spreads (quartile to quartile) over more than this share of the depth are dropped…"""
+    least_kept: float = 0.8
+    """…but never more of a view's opaque rays than leaves this share: where the geometry is poor all over, a rough
+    surface is better than holes."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def is_certain(surface: RaySurface, config: SurfaceConfig) -> Bool[Tensor, " r"]
     if not bool(opaque.any()):
         return opaque
     spread = surface.spread / surface.depth.clamp(min=1e-6)
-    return opaque & (spread <= max(config.max_spread, float(spread[opaque].median())))
+    return opaque & (spread <= max(config.max_spread, float(spread[opaque].quantile(config.least_kept))))
 
 
 def view_rays(model: SemqueryModel, cameras: TrainerCameras, view: int) -> RayBundle:

@@ -4,20 +4,17 @@ A surface point takes the part of the nearest fused surface point. Colours depen
 alone, so that a part keeps its colour while the camera moves and the level changes.
 """
 
-import colorsys
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from semquery.export import part_colors
 from semquery.store import Run
 from semquery.types import PartTree, Surface
-
-GOLDEN = 0.6180339887498949  # hues a golden ratio of the circle apart: neighbours in id differ most
 
 
 class PartColors:
@@ -35,7 +32,7 @@ class PartColors:
             return light.expand_as(rgb) * 0.5
         nearest = self._nearest.query(points.detach().float().cpu().numpy(), workers=-1)[1]
         part = self._tree.level(level)[self._tree.part_of_point[nearest]]
-        return torch.as_tensor(part_palette(self._tree.num_parts)[part]).to(rgb) * light
+        return torch.as_tensor(part_colors(self._tree.num_parts)[part] / 255).to(rgb) * light
 
     @property
     def has_tree(self) -> bool:
@@ -61,9 +58,3 @@ class PartColors:
 
         surface: Surface = Run(self.run).surface()
         return cKDTree(surface.points)
-
-
-def part_palette(num_parts: int) -> Float[np.ndarray, "p 3"]:
-    """One colour per part id, 0..1."""
-    hues = (np.arange(num_parts) * GOLDEN) % 1
-    return np.array([colorsys.hsv_to_rgb(h, 0.55 + 0.3 * (k % 3) / 2, 1.0) for k, h in enumerate(hues)], np.float32)

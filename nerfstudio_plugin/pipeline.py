@@ -31,10 +31,11 @@ from nerfstudio_plugin.model import FORMAT, SemqueryModel, SemqueryModelConfig
 from nerfstudio_plugin.observe import Capture, SurfaceConfig, observe_views
 from semquery import stages
 from semquery.fit import FieldFit, FitConfig
+from semquery.manifest import as_config
 from semquery.masks import MaskFolder, MaskSource, Regions
 from semquery.parts import TreeConfig
 from semquery.scene import view_names
-from semquery.store import Run, RunError, as_config
+from semquery.store import Run, RunError
 
 
 @dataclass

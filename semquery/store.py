@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from semquery.manifest import FORMAT, Manifest, RunError, append_line, as_config, atomic, json_lines, sha256
+from semquery.manifest import FORMAT, Manifest, RunError, append_line, atomic, json_lines
 from semquery.masks import load_arrays
 from semquery.types import (
     Cameras,

@@ -12,11 +12,12 @@ import numpy as np
 from semquery.export import highlighted_cloud, labelled_cloud, tree_json
 from semquery.facts import measure, up_direction
 from semquery.labelling import labels_by_hand, walk
+from semquery.manifest import as_config
 from semquery.pictures import on_white
 from semquery.prompts import negatives
 from semquery.query import QueryConfig, answer
 from semquery.stages.common import load_photo, progress
-from semquery.store import Run, RunError, as_config, slug
+from semquery.store import Run, RunError, slug
 from semquery.text import Lexical, TextEncoder, build_codebook
 from semquery.types import Codebook, Hit, NodeLabel, Surface
 from semquery.views import answer_picture, levels_picture, part_mask, part_pictures, png_bytes, repainted
