@@ -1,7 +1,7 @@
 """Nerfacto with a feature field on its surface.
 
 The radiance field is nerfstudio's, but for its hash grids, which are semquery's: the same on every
-device, ten times as fast on a CPU. The feature field lives beside it, takes points in the capture's
+device, several times as fast on a CPU. The feature field lives beside it, takes points in the capture's
 frame, and is trained by the pipeline once the geometry stands.
 
 Notation: r rays, s samples of a ray. Depth is distance along the ray, in the trainer's unit.

@@ -238,8 +238,8 @@ class Run(Manifest):
             temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
     def write_bytes(self, name: Path | str, data: bytes) -> None:
-        """A file of the run (or any other path, when absolute), whole or not at all."""
-        with atomic(self.path / name) as path:
+        """A file, whole or not at all: a string names one of the run's, a path is taken as it is."""
+        with atomic(self.path / name if isinstance(name, str) else name) as path:
             path.write_bytes(data)
 
     def write_ply(self, path: Path, cloud: Any) -> None:

@@ -149,6 +149,16 @@ def test_pictures_and_point_clouds_of_an_answer_agree_with_the_part(run):
     assert Image.open(folder / "picture.png").size[0] > 300
 
 
+def test_a_run_named_by_a_relative_path_keeps_its_files_in_itself(run, monkeypatch):
+    monkeypatch.chdir(run.path.parent)
+    relative, before = Run("run"), {p.name for p in run.path.iterdir()}
+    name = relative.labels()[0].name
+    stages.write_answer(relative, name, stages.query(relative, name), QueryConfig())
+    assert all(path.exists() for path in stages.export(relative))
+    assert {p.name for p in run.path.iterdir()} - before == {"queries", "export"}
+    assert {p.name for p in next((run / "queries").iterdir()).iterdir()} == {"result.json", "masks", "parts.ply", "picture.png"}
+
+
 def test_export_writes_what_it_says(run):
     assert {p.name for p in stages.export(run)} == {"parts.ply", "tree.json", "levels.png"}
     tree = json.loads((run / "export" / "tree.json").read_text())

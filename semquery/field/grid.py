@@ -7,7 +7,7 @@ side. Levels grow geometrically from `coarsest` to `finest` vertices along an ed
 One parameter layout serves three backends, so that a checkpoint moves between them: it is tiny-cuda-nn's
 (scale, half-cell shift, dense or hashed rows, rounding of level sizes to 8).
   torch  the readable twin: any device, any float type, twice differentiable
-  c      float32 on a CPU, ten times as fast (kernel.c)
+  c      float32 on a CPU, several times as fast (kernel.c; eval/bench/grid.py)
   tcnn   tiny-cuda-nn, where it is installed and the table lies on a GPU
 
 Notation: n points, l levels, f features of a row; a row number counts from the level's first row.
