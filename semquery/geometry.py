@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, Int64, Num
+from jaxtyping import Float, Float32, Float64, Int, Int32, Int64, Num
 
 from semquery.types import Observation, Surface
 
@@ -93,7 +93,7 @@ def _averaged(seen, eyes, points, row_of_hit, n, voxel) -> Surface:
     for view, o in seen.items():
         image = np.full(o.size, -1, np.int32)
         image.reshape(-1)[o.pixels] = shown[start : start + len(o.pixels)]
-        point_of_pixel[view], start = image, start + len(o.pixels)
+        point_of_pixel[view], start = without_cracks(image), start + len(o.pixels)
     return Surface(centre.astype(np.float32), normals, mean(colors).round().astype(np.uint8), np.zeros((n, 0), np.float16),
                    np.arange(n, dtype=np.int32), voxel, point_of_pixel)
 
@@ -107,6 +107,18 @@ def _with_nearby(points, row_of_hit, centre, voxel, reach: float = 2.0) -> Int64
     shown = row_of_hit.copy()
     shown[lost[np.isfinite(distance)]] = near[np.isfinite(distance)]
     return shown
+
+
+def without_cracks(point_of_pixel: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+    """Gaps of one or two pixels between pixels that show a point show the nearest of these points; the outline stays."""
+    from scipy.ndimage import binary_closing, distance_transform_edt
+
+    shown = point_of_pixel >= 0
+    if not shown.any():
+        return point_of_pixel
+    cracks = binary_closing(np.pad(shown, 2), np.ones((3, 3)))[2:-2, 2:-2] & ~shown
+    nearest = distance_transform_edt(~shown, return_distances=False, return_indices=True)
+    return np.where(cracks, point_of_pixel[tuple(nearest)], point_of_pixel)
 
 
 def normals_of(points: Num[np.ndarray, "n 3"], outward: Num[np.ndarray, "n 3"], neighbours: int = 12) -> Float32[np.ndarray, "n 3"]:

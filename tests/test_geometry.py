@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from semquery.geometry import FusionConfig, bridges, bulk_box, components, fuse, knn_edges, normals_of, principal_extent
+from semquery.geometry import FusionConfig, bridges, bulk_box, components, fuse, knn_edges, normals_of, principal_extent, without_cracks
 from semquery.types import Observation
 
 
@@ -47,12 +47,12 @@ def test_fusion_agrees_with_a_dictionary_of_voxels(min_hits, min_views):
     np.testing.assert_allclose(surface.colors, [np.mean([h[3].astype(float) for h in v], 0).round() for v in voxels])
     direct = {(h[0], h[1]): row for row, hits in enumerate(voxels) for h in hits}
     for view, o in seen.items():
-        shown = surface.point_of_pixel[view]
-        assert (shown.ravel()[np.setdiff1d(np.arange(900), o.pixels)] == -1).all()
+        expected = np.full(o.size, -1, np.int32)
         for pixel, point in zip(o.pixels, o.points, strict=True):
             distance = np.linalg.norm(surface.points - point, axis=1)
             nearby = int(distance.argmin()) if distance.min() < 2 * config.voxel_size else -1
-            assert shown.ravel()[pixel] == direct.get((view, pixel), nearby)
+            expected.ravel()[pixel] = direct.get((view, pixel), nearby)
+        np.testing.assert_array_equal(surface.point_of_pixel[view], without_cracks(expected))
 
 
 def test_two_points_three_views_by_hand():
@@ -206,3 +206,16 @@ def test_extents_of_a_turned_box_are_its_sides():
 def test_fewer_than_two_points_have_no_extent(n):
     extent, axes = principal_extent(np.ones((n, 3), np.float32))
     assert extent.tolist() == [0, 0, 0] and axes.tolist() == np.eye(3).tolist()
+
+
+def test_cracks_close_and_outlines_stay():
+    image = np.full((7, 9), -1, np.int32)
+    image[1:6, 1:4], image[1:6, 5:8] = 3, 4  # one column apart
+    filled = without_cracks(image)
+    assert (filled[1:6, 4] >= 0).all() and set(filled[1:6, 4].tolist()) <= {3, 4}
+    outside = np.ones_like(image, bool)
+    outside[1:6, 1:8] = False
+    assert (filled[outside] == -1).all() and (filled[image >= 0] == image[image >= 0]).all()
+    three_apart = np.where(np.isin(np.arange(9), (3, 4, 5)), -1, image)
+    assert (without_cracks(three_apart)[:, 4] == -1).all()
+    assert (without_cracks(np.full((3, 3), -1, np.int32)) == -1).all()
