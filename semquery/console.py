@@ -21,5 +21,5 @@ def print_hits(text: str, hits: Sequence[Hit]) -> None:
         print(f"“{text}”: nothing in this scene is called anything like it. (semquery export RUN lists all names.)")
     for rank, hit in enumerate(hits, 1):
         size = " × ".join(f"{e:.3g}" for e in hit.extent)
-        print(f"{rank}. {' / '.join(hit.path)}   part {hit.part}, relevancy {hit.score:.2f}, {hit.num_points} points, {size}")
+        print(f"{rank}. {' / '.join(hit.path)}   part {hit.part}, relevancy {hit.score:.3f}, {hit.num_points} points, {size}")
         print(f"   {hit.reason}")

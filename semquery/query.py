@@ -33,7 +33,7 @@ class QueryConfig:
     temperature: float = 10.0
     """LERF's T: how sharply relevancy turns from 0 to 1."""
     same: float = 0.02
-    """Of nested hits whose relevancies differ by less than this, the highest part is the answer."""
+    """Of nested hits whose leads in similarity differ by less than this, the highest part is the answer."""
 
 
 def relevancy(
@@ -55,15 +55,18 @@ def best_rows(book: Codebook, scores: Float[np.ndarray, " k"], num_parts: int) -
 
 
 def select(parts: PartTree, score: Mapping[int, float], config: QueryConfig) -> list[int]:
-    """Parts in order of relevancy; of nested hits only one stays: the better, or the higher of equals."""
-    lead = {p: float(np.log(max(s, 1e-12) / max(1 - s, 1e-12))) for p, s in score.items()}  # T · (similarity - strongest negative's)
+    """Parts in order of relevancy; of nested hits only one stays: the better, or the higher of equals.
+
+    Compared are leads, similarity minus the strongest negative's: relevancy saturates, and near 1 all are alike.
+    """
+    lead = {p: float(np.log(max(s, 1e-12) / max(1 - s, 1e-12))) / config.temperature for p, s in score.items()}
     best = max(lead.values(), default=0.0)
     least = min(best, config.near_best * best)  # where even the best trails its negatives, only the best may stay
     hits = [p for p, s in score.items() if s >= config.threshold and lead[p] >= least]
     ranked = sorted(hits, key=lambda p: (-score[p], int(parts.depth[p]), p))
     chosen: list[int] = []
     for part in ranked:
-        rivals = [p for p in hits if parts.holds[p, part] and score[p] >= score[part] - config.same]
+        rivals = [p for p in hits if parts.holds[p, part] and lead[p] >= lead[part] - config.same]
         highest = min(rivals, key=lambda p: int(parts.depth[p]))
         if not any(parts.holds[c, highest] or parts.holds[highest, c] for c in chosen):
             chosen.append(highest)

@@ -27,9 +27,9 @@ def test_hits_are_ranked_with_path_score_size_and_reason(capsys):
     print_hits("knob", [Hit(1, 0.934, ("panel", "right knob"), "right knob", "its name is closest.", 3, (2.0, 0.5, 0.01234)),
                         Hit(0, 0.8, ("panel", "left knob"), "left knob", "so is this.", 4, (3.0, 0.0, 0.0))])
     assert capsys.readouterr().out.splitlines() == [
-        "1. panel / right knob   part 1, relevancy 0.93, 3 points, 2 × 0.5 × 0.0123",
+        "1. panel / right knob   part 1, relevancy 0.934, 3 points, 2 × 0.5 × 0.0123",
         "   its name is closest.",
-        "2. panel / left knob   part 0, relevancy 0.80, 4 points, 3 × 0 × 0",
+        "2. panel / left knob   part 0, relevancy 0.800, 4 points, 3 × 0 × 0",
         "   so is this.",
     ]
 
