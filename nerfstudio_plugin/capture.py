@@ -18,6 +18,7 @@ from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from nerfstudio_plugin.hull import hull_box
+from semquery.scene import check_finite_poses
 
 HAS_ALPHA = "semquery_has_alpha"  # key in the dataset's metadata: the photos tell foreground from background
 IS_BOUNDED = "semquery_is_bounded"  # all of the surface lies in the scene box
@@ -76,6 +77,10 @@ class SemqueryDataManager(VanillaDataManager[InputDataset]):
     config: SemqueryDataManagerConfig
 
     def __init__(self, config: SemqueryDataManagerConfig, **kwargs) -> None:
+        try:  # before parsing: nerfstudio centres the poses, and one NaN among them makes all of them NaN
+            check_finite_poses(Path(config.data or config.dataparser.data))
+        except ValueError as error:
+            raise CaptureError(str(error)) from error
         try:
             super().__init__(config, **kwargs)
         except CaptureError:

@@ -15,6 +15,7 @@ import numpy as np
 from semquery.types import Cameras
 
 PHOTOS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+_NOT_FINITE = "{where} has NaN or infinite numbers in its pose. Remove the frame, or run pose estimation again."
 _CANDIDATES = ("transforms.json", "transforms_train.json")
 
 
@@ -85,12 +86,20 @@ def read_scene(data: Path) -> Cameras:
     )
 
 
+def check_finite_poses(data: Path) -> None:
+    """Raise ValueError, naming the frame, when a pose in any transforms*.json of a scene holds NaN or infinity."""
+    for path in [data] if data.suffix == ".json" else sorted(data.glob("transforms*.json")):
+        for frame in json.loads(path.read_text()).get("frames") or []:
+            if not np.isfinite(np.array(frame.get("transform_matrix", 0), np.float64)).all():
+                raise ValueError(_NOT_FINITE.format(where=f"{path}: {frame.get('file_path')}"))
+
+
 def check_pose(T_world_cam: np.ndarray, where: str) -> None:
     """Raise ValueError unless a pose is a finite rigid 4×4 (or 3×4) matrix."""
     if T_world_cam.shape not in ((4, 4), (3, 4)):
         raise ValueError(f"{where} has a pose of shape {T_world_cam.shape}; expected a 4×4 camera-to-world matrix.")
     if not np.isfinite(T_world_cam).all():
-        raise ValueError(f"{where} has NaN or infinite numbers in its pose. Remove the frame, or run pose estimation again.")
+        raise ValueError(_NOT_FINITE.format(where=where))
     R = T_world_cam[:3, :3]
     if np.linalg.det(R) <= 0 or np.abs(R @ R.T - np.eye(3)).max() > 1e-2:
         raise ValueError(f"{where} has a pose whose rotation part is not a rotation:\n{R.round(4)}")

@@ -292,6 +292,12 @@ def test_captures_that_cannot_be_trained_on_are_refused(scene: Path, tmp_path: P
         config.setup(local_rank=0, world_size=1).setup()
 
 
+def test_a_pose_of_nan_is_named(scene: Path, tmp_path: Path) -> None:
+    config = tiny(broken(scene, tmp_path, with_nan_pose), tmp_path)
+    with pytest.raises(CaptureError, match="view_04.png has NaN"):
+        config.setup(local_rank=0, world_size=1).setup()
+
+
 def test_an_absent_capture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="nowhere"):
         tiny(tmp_path / "nowhere", tmp_path).setup(local_rank=0, world_size=1).setup()
