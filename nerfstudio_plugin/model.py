@@ -109,7 +109,14 @@ class SemqueryModel(NerfactoModel):
                 outputs["features"] = self.feature_field(points) * seen
             level = int(self.level_of_the_tree.value)
             outputs["parts"] = self.part_colors(points, outputs["rgb"], level) * seen
+            if self._has(IS_BOUNDED):
+                outputs["depth"] = torch.where(seen < 0.5, self._behind_the_scene(ray_bundle), outputs["depth"])
         return outputs
+
+    def _behind_the_scene(self, rays: RayBundle) -> Float[Tensor, "n 1"]:
+        """A depth for rays that hit nothing: just past the scene's box, so that a depth picture keeps its contrast."""
+        box = self.scene_box.aabb.to(rays.origins)
+        return (rays.origins - box.mean(0)).norm(dim=-1, keepdim=True) + (box[1] - box[0]).norm() / 2
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Tensor]:
         losses = super().get_loss_dict(outputs, batch, metrics_dict)

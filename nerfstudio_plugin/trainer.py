@@ -30,7 +30,10 @@ class SemqueryTrainerConfig(TrainerConfig):
     """Stop after this many steps in all, resumed ones included; 0 = when geometry and field are done."""
 
     def save_config(self) -> None:
-        """Keep the run directory as an absolute path: the viewer finds the part tree from any working directory."""
+        """Keep paths absolute: the run loads again, and finds its part tree, from any working directory."""
+        self.output_dir = Path(self.output_dir).resolve()
+        for holder in (self, self.pipeline.datamanager):
+            holder.data = holder.data and Path(holder.data).resolve()
         self.pipeline.run = self.get_base_dir().resolve()
         super().save_config()
 
