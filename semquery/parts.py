@@ -161,7 +161,7 @@ def build_part_tree(
     edges = np.concatenate([edges, bridges(surface.points, edges)])
     weights = edge_weights(surface, edges, masks, config)
     tree = merge_tree(len(surface.points), edges, weights, config.linkage)
-    if config.select == "persistence":
+    if config.select == "persistence" or not any(stack.num_masks for stack in masks.values()):
         return part_tree(tree, persistent(tree, config.min_points, config.persistence)), tree, edges, weights
     evidence = mask_evidence(tree, surface, masks, config.min_points)
     chosen = facility_location(evidence, config.gamma * mask_density(masks), config.min_share, config.max_parts - 1)

@@ -252,3 +252,6 @@ def test_masks_of_two_objects_and_a_part_give_that_tree():
     found = {frozenset(np.flatnonzero(parts.points_of(p)).tolist()) for p in range(3)}
     assert found == {frozenset(np.flatnonzero(m.ravel()).tolist()) for m in (region < 2, region == 2, region == 0)}
     assert {(int(v), int(m)) for _, v, m in parts.support} >= {(0, 0), (0, 1), (0, 2)}
+    without, *_ = build_part_tree(surface, {}, TreeConfig(min_points=5, persistence=0.1))
+    assert without.num_parts >= 3  # no masks at hand: by persistence
+    assert any((without.points_of(p) == (region == 2).ravel()).all() for p in range(without.num_parts))
