@@ -142,8 +142,14 @@ class SemqueryPipeline(VanillaPipeline):
         return self.feature_fit
 
     def get_training_callbacks(self, attributes: TrainingCallbackAttributes) -> list[TrainingCallback]:
+        def keep_geometry(step: int) -> None:
+            # the surface is rendered from these very parameters: a killed run must come back to them, not to a relative
+            if step == self.config.geometry_steps - 1:
+                attributes.trainer.save_checkpoint(step)
+
+        kept = TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], keep_geometry, update_every_num_iters=1)
         after = TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], self.finish)
-        return [*super().get_training_callbacks(attributes), after]
+        return [*super().get_training_callbacks(attributes), kept, after]
 
     def finish(self, step: int) -> None:
         """Fused surface and part tree; runs after the last checkpoint is safe."""

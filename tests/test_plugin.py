@@ -156,7 +156,41 @@ def test_the_features_shown_are_those_of_the_field_at_the_capture_frame(trained:
     rays = camera.generate_rays(camera_indices=0)
     points = model.frame.to_capture(rays.origins + rays.directions * outputs["depth"]).reshape(-1, 3)
     expected = model.feature_field(points).reshape(SIZE, SIZE, -1) * outputs["accumulation"]
-    torch.testing.assert_close(outputs["features"], expected, atol=1e-4, rtol=1e-3)
+    hit = outputs["accumulation"][..., 0] >= 0.5  # the depth of other rays lies behind the scene
+    assert hit.any()
+    torch.testing.assert_close(outputs["features"][hit], expected[hit], atol=1e-4, rtol=1e-3)
+
+
+def test_rays_that_hit_nothing_end_just_behind_the_scene(trained: SemqueryTrainer) -> None:
+    model = trained.pipeline.eval().model
+    outputs = model.get_outputs_for_camera(trained.pipeline.datamanager.train_dataset.cameras[3:4])
+    hit, box = outputs["accumulation"] >= 0.5, model.scene_box.aabb
+    assert 0 < outputs["depth"][hit].max() < outputs["depth"][~hit].min()
+    assert outputs["depth"][~hit].max() < outputs["depth"][hit].min() + 2 * float((box[1] - box[0]).norm())
+
+
+def test_the_geometry_is_kept_before_the_surface_is_rendered(scene: Path, tmp_path: Path, monkeypatch) -> None:
+    """Killed while it renders the surface, a run comes back to the same geometry and keeps the views that were done."""
+    calls, write = [], Run.write_observation
+
+    def write_or_die(self, view, seen):
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(view)
+        write(self, view, seen)
+
+    monkeypatch.setattr(Run, "write_observation", write_or_die)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(scene, tmp_path, 20, 10))
+    monkeypatch.undo()
+    run = Run(next(tmp_path.rglob("observed")).parent)
+    stamps = {p.name: p.stat().st_mtime_ns for p in (run / "observed").glob("*.npz")}
+    assert len(stamps) == 5
+    again = tiny(scene, tmp_path, 20, 10)
+    again.load_dir = run / "nerfstudio_models"
+    train(again)
+    assert {name: (run / "observed" / name).stat().st_mtime_ns for name in stamps} == stamps
+    assert (run / "parts.npz").exists()
 
 
 def test_the_slider_changes_the_level_of_the_parts(trained: SemqueryTrainer) -> None:
