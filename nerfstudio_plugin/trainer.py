@@ -6,6 +6,7 @@ trainer derives its own from them.
 
 import dataclasses
 import math
+import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from nerfstudio.engine.optimizers import AdamOptimizerConfig, Optimizers
 from nerfstudio.engine.schedulers import SchedulerConfig
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.utils.decorators import check_main_thread
 
 from nerfstudio_plugin.pipeline import SemqueryPipeline, SemqueryPipelineConfig
 from semquery.fit import FitConfig
@@ -64,6 +66,21 @@ class SemqueryTrainer(Trainer):
             warnings.filterwarnings("ignore", message="Using a non-tuple sequence")
             warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad")
             super().train()
+
+    @check_main_thread
+    def save_checkpoint(self, step: int) -> None:
+        """As nerfstudio's, but a checkpoint that exists is whole: it is written elsewhere, then renamed."""
+        folder, self.checkpoint_dir = self.checkpoint_dir, self.base_dir / ".unfinished"
+        try:
+            super().save_checkpoint(step)
+        finally:
+            unfinished, self.checkpoint_dir = self.checkpoint_dir, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        new = folder / f"step-{step:09d}.ckpt"
+        os.replace(unfinished / new.name, new)
+        if self.config.save_only_latest_checkpoint:
+            for path in set(folder.glob("*.ckpt")) - {new}:
+                path.unlink()
 
     def _load_checkpoint(self) -> None:
         super()._load_checkpoint()

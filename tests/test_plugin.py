@@ -169,6 +169,24 @@ def test_rays_that_hit_nothing_end_just_behind_the_scene(trained: SemqueryTraine
     assert outputs["depth"][~hit].max() < outputs["depth"][hit].min() + 2 * float((box[1] - box[0]).norm())
 
 
+def test_a_checkpoint_is_whole_or_not_there(trained: SemqueryTrainer, monkeypatch) -> None:
+    before = {p.name: p.stat().st_size for p in trained.checkpoint_dir.iterdir()}
+
+    def die_half_way(state, path) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", die_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        trained.save_checkpoint(99)
+    assert {p.name: p.stat().st_size for p in trained.checkpoint_dir.iterdir()} == before
+    monkeypatch.undo()
+    trained.save_checkpoint(99)
+    assert [p.name for p in trained.checkpoint_dir.iterdir()] == ["step-000000099.ckpt"]
+    assert torch.load(trained.checkpoint_dir / "step-000000099.ckpt")["step"] == 99
+    trained.save_checkpoint(trained.step)
+
+
 def test_the_geometry_is_kept_before_the_surface_is_rendered(scene: Path, tmp_path: Path, monkeypatch) -> None:
     """Killed while it renders the surface, a run comes back to the same geometry and keeps the views that were done."""
     calls, write = [], Run.write_observation
