@@ -95,7 +95,8 @@ class PartTree:
     parents: Int32[np.ndarray, " p"]
     altitude: Float32[np.ndarray, " p"]  # of the merge that made the part
     part_of_point: Int32[np.ndarray, " n"]  # the smallest part that holds each point
-    support: Int32[np.ndarray, "s 3"]  # (part, view, mask): the mask is evidence for the part
+    # (part, view, mask): the mask is evidence for the part; views count as sorted names of those with masks and surface
+    support: Int32[np.ndarray, "s 3"]
     support_iou: Float32[np.ndarray, " s"]
 
     @property
