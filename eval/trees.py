@@ -1,7 +1,7 @@
 """How well part trees come out, on a scene whose true tree is known.
 
-    python -m eval trees --out /tmp/trees                      exact geometry, every mask regime
-    python -m eval trees --out /tmp/trees --geometry RUN       the surface of a trained radiance field
+    python -m eval trees --out DIR                      exact geometry, every mask regime
+    python -m eval trees --out DIR --geometry RUN       the surface of a trained radiance field
 
 The stages are those of the command line, called on one run directory per mask regime and seed. The truth
 of a surface point is the true leaf that most of its pixels show, whatever geometry made the point; points
