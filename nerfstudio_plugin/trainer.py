@@ -5,7 +5,6 @@ trainer derives its own from them.
 """
 
 import dataclasses
-import math
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils.decorators import check_main_thread
 
 from nerfstudio_plugin.pipeline import SemqueryPipeline, SemqueryPipelineConfig
-from semquery.fit import FitConfig
+from semquery.fit import FitConfig, cosine_rate
 
 
 @dataclass
@@ -140,5 +139,4 @@ class FieldSchedule:
         return torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor)
 
     def factor(self, step: int) -> float:
-        share = min(max(step - self.config.start, 0) / max(1, self.config.steps), 1.0)
-        return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share))
+        return cosine_rate(step - self.config.start, self.config.steps)

@@ -11,7 +11,7 @@ from semquery.fit import FitConfig
 from semquery.masks import MaskFolder, Regions
 from semquery.parts import TreeConfig
 from semquery.query import QueryConfig
-from semquery.scene import read_scene, scene_photos, view_names
+from semquery.scene import check_undistorted, read_scene, scene_photos, view_names
 from semquery.store import Run
 
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -62,6 +62,7 @@ def fit(
         raise ValueError("--mesh and --data go together: the mesh is the surface, the scene's transforms.json has the cameras.")
     if mesh is not None and data is not None:
         opened.need("masks")
+        check_undistorted(data)
         stages.observe_mesh(opened, mesh, read_scene(data), overwrite=overwrite)
     stages.fit(opened, config, overwrite)
 

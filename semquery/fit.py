@@ -60,6 +60,12 @@ def labels_at(stack: MaskStack, seen: Observation) -> Int32[np.ndarray, "k l"]:
     return stack.layers[:, y, x].T.astype(np.int32)
 
 
+def cosine_rate(step: int, steps: int) -> float:
+    """A cosine from 1 at step 0 to 0.03 at `steps`; constant before and after."""
+    share = min(max(step, 0) / max(1, steps), 1.0)
+    return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share))
+
+
 class FieldFit:
     """A field, its views and its optimiser. `losses(i)` is one step's loss; `train` runs them all."""
 
@@ -85,9 +91,8 @@ class FieldFit:
         return torch.optim.Adam(self.parameter_groups(), betas=(0.9, 0.99), eps=1e-15, fused=True)
 
     def rate(self, step: int) -> float:
-        """Factor of the learning rates at a step: a cosine from 1 to 0.03."""
-        share = min(step / max(1, self.config.steps), 1.0)
-        return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share))
+        """Factor of the learning rates at a step."""
+        return cosine_rate(step, self.config.steps)
 
     def losses(self, step: int) -> dict[str, Float[Tensor, ""]]:
         """The losses of a step, a function of the field, the seed and the step alone. Empty if its masks are."""

@@ -86,6 +86,16 @@ def read_scene(data: Path) -> Cameras:
     )
 
 
+def check_undistorted(data: Path) -> None:
+    """Raise ValueError when a scene's lenses distort: rays cast into a mesh are those of a pinhole."""
+    path = _transforms_of(data)
+    record = json.loads(path.read_text()) if path is not None else {}
+    for holder in (record, *(record.get("frames") or [])):
+        found = {k: holder[k] for k in ("k1", "k2", "k3", "k4", "p1", "p2") if holder.get(k)}
+        if found:
+            raise ValueError(f"{path} has a distorting lens ({found}). Undistort the photos first (ns-process-data or colmap image_undistorter).")
+
+
 def check_finite_poses(data: Path) -> None:
     """Raise ValueError, naming the frame, when a pose in any transforms*.json of a scene holds NaN or infinity."""
     for path in [data] if data.suffix == ".json" else sorted(data.glob("transforms*.json")):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semquery.render import look_at
-from semquery.scene import limited, photos_in, read_scene, scene_photos, view_names
+from semquery.scene import check_undistorted, limited, photos_in, read_scene, scene_photos, view_names
 from semquery.types import Cameras
 
 POSE = look_at(np.array([3.0, -2, 1]), np.zeros(3))
@@ -146,3 +146,12 @@ def test_limited_cameras_see_a_point_at_the_same_relative_place(height, width, m
     for direction in np.array([[0.3, -0.2], [-0.5, 0.1]]):
         place = [(c.intrinsics[0, :2] * direction + c.intrinsics[0, 2:]) / c.sizes[0, ::-1] for c in (cameras, small)]
         np.testing.assert_allclose(place[0], place[1], rtol=1e-12)
+
+
+def test_a_distorting_lens_is_refused_where_a_pinhole_is_assumed(tmp_path):
+    for record in ({"k1": 0.06, "frames": []}, {"frames": [{"p2": 1e-4}]}):
+        (tmp_path / "transforms.json").write_text(json.dumps(record))
+        with pytest.raises(ValueError, match="distorting lens.*Undistort"):
+            check_undistorted(tmp_path)
+    (tmp_path / "transforms.json").write_text(json.dumps({"k1": 0.0, "frames": [{"k2": 0}]}))
+    assert check_undistorted(tmp_path) is None
