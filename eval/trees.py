@@ -1,185 +1,253 @@
-"""How well part trees come out, on a scene whose true tree is known.
+"""How well part trees come out, on scenes whose true tree is known, beside rival methods on the same masks and points.
 
-    python -m eval trees --out DIR                      exact geometry, every mask regime
-    python -m eval trees --out DIR --geometry RUN       the surface of a trained radiance field
+    python -m eval trees --out DIR                                   every scene, mask regime and seed, exact geometry
+    python -m eval trees --out DIR --geometry exact trained          … and the surface of a radiance field trained on the photos
+    python -m eval trees --out DIR --scenes --partnet FOLDER         PartNet-Mobility objects in place of the procedural scenes
+    python -m eval trees --out DIR --baselines all --jobs 2          … beside the rivals, two cells at a time
 
-The stages are those of the command line, called on one run directory per mask regime and seed. The truth
-of a surface point is the true leaf that most of its pixels show, whatever geometry made the point; points
-whose pixels mostly show nothing are false geometry and count against the parts that hold them.
-
-Mask regimes: exact (every visible node), sam and hard (synthetic noise on those, see `noise`), regions
-(the scikit-image masks of the offline default, from the photos alone).
+A cell is one scene, geometry, mask regime and seed: a run directory on which the stages of the command line are called.
+Cells that were measured with the same settings are kept, so an interrupted evaluation goes on where it stopped.
+Everything of ours was tuned on the scenes of `TUNED_ON`; the others are for reporting.
 """
 
 import json
-import shutil
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int64
 
-from eval.metrics import TreeScores, score_tree
-from eval.noise import HARD, SAM_LIKE, exact_masks, noisy_masks
+from eval.baselines import BASELINES
+from eval.consistency import View, view_consistency
+from eval.metrics import TreeScores, score_tree, score_views
+from eval.trained import take_surface, train_geometry
+from eval.truth import Regime, Truth, carry, scenes, write_regime, write_truth
 from semquery import stages
+from semquery.contrast import ContrastConfig
 from semquery.fit import FitConfig
-from semquery.masks import Regions
+from semquery.manifest import as_config
 from semquery.parts import TreeConfig
-from semquery.render import RayCaster
-from semquery.scene import read_scene
-from semquery.store import Run, RunError
-from semquery.tabletop import OBJECTS, Tabletop, write_scene
-from semquery.types import Cameras, MaskStack, PartTree, Surface
+from semquery.store import Run
+from semquery.types import PartTree, Surface
 
-Regime = Literal["exact", "sam", "hard", "regions"]
+Geometry = Literal["exact", "trained"]
+OURS = "semquery"
+TUNED_ON = ("tabletop", "chair", "microwave")
+SUITE = ("tabletop", "chair", "microwave", "lamp", "scissors", "cabinet", "plate")
 
 
 @dataclass(frozen=True)
 class TreesConfig:
-    """Trees of the tabletop scene, measured against its true tree."""
+    """Part trees of scenes whose true tree is known."""
 
     out: Path
-    """Folder for the scene, the runs and trees.json."""
-    geometry: Path | None = None
-    """Run directory of a training on OUT/scene, whose observed surface is used; without it, the exact one."""
+    """Folder for the scenes, the runs, trees.json, trees.md and a picture per scene."""
+    scenes: tuple[str, ...] = SUITE
+    """Procedural scenes; none with a bare --scenes."""
+    partnet: Path | None = None
+    """Folder of PartNet-Mobility objects, each of which becomes a scene too."""
+    geometry: tuple[Geometry, ...] = ("exact",)
+    """exact: the mesh itself; trained: the surface of a radiance field trained on the photos (some minutes a scene)."""
     regimes: tuple[Regime, ...] = ("exact", "sam", "hard", "regions")
     """Which masks to try."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of mask noise and training."""
-    size: int = 160
+    baselines: tuple[str, ...] = ()
+    """Rivals to measure beside ours: names, or all."""
+    size: int = 128
     """Width and height of the photos, pixels."""
-    num_views: int = 50
-    """Photos of the scene, at most 50."""
-    objects: tuple[str, ...] = OBJECTS
-    """What stands in the scene."""
+    num_views: int = 48
+    """Photos of each scene."""
+    num_heldout: int = 10
+    """Photos of each scene that no training sees, for the scores in 2D."""
+    jobs: int = 1
+    """Cells measured at a time, each on one thread."""
     fit: FitConfig = field(default_factory=FitConfig)
-    """How the field is trained."""
+    """How the field is trained; the rivals' too, but for their losses."""
     tree: TreeConfig = field(default_factory=TreeConfig)
-    """How the tree is built."""
+    """How our tree is built."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured at a time."""
+
+    scene: str
+    geometry: Geometry
+    regime: Regime
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.scene}-{self.geometry}-{self.regime}-{self.seed}"
 
 
 @dataclass(frozen=True)
 class Row:
     """One measured tree."""
 
-    regime: str
-    geometry: str
-    seed: int
-    scores: TreeScores
+    cell: Cell
+    method: str
+    scores: TreeScores  # on the surface's points
+    heldout_nc: float  # on views no training saw
+    consistency: float  # of these views among each other
+    true_nodes: int  # of the true tree that some point shows, the root among them
     masks_per_view: float
     points: int  # of the surface
     seconds: float  # of training and tree together
 
 
 def run_trees(config: TreesConfig) -> list[Row]:
-    """Measure every regime with every seed, print the table, write it to OUT/trees.json."""
-    scene = write_scene(config.out / "scene", config.size, config.num_views, num_heldout=0, objects=config.objects)
-    rows = []
-    for regime in config.regimes:
-        for seed in config.seeds:
-            rows.append(measure(config, scene, regime, seed))
-            (config.out / "trees.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    print(table(rows))
+    """Measure every cell, print the tables, write them and the pictures to OUT."""
+    from eval.report import write_report
+
+    names = list(BASELINES) if "all" in config.baselines else config.baselines
+    if unknown := [name for name in names if name not in BASELINES]:
+        raise ValueError(f"There is no baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}, or all.")
+    config = replace(config, baselines=tuple(names))
+    makers = scenes(config.scenes, config.partnet)
+    for name in makers:
+        truth = open_truth(config, name)
+        if "trained" in config.geometry:
+            train_geometry(config.out / "geometry" / name, truth)
+    cells = [Cell(scene, geometry, regime, seed) for geometry in config.geometry for seed in config.seeds
+             for scene in makers for regime in config.regimes]
+    rows = [row for measured in _each(config, cells) for row in measured]
+    write_report(config, rows)
     return rows
 
 
-def measure(config: TreesConfig, scene: Tabletop, regime: Regime, seed: int) -> Row:
-    """One run: geometry, masks, field, tree, scores. Stages done before from the same inputs are kept."""
-    trained = Run(config.geometry) if config.geometry else None
-    geometry = trained.path.name if trained else "exact"
-    run = Run(config.out / "runs" / f"{geometry}-{regime}-{seed}", create=True)
-    cameras = read_scene(config.out / "scene")
-    if trained:
-        take_surface(run, trained, cameras)
+def open_truth(config: TreesConfig, name: str) -> Truth:
+    """A scene of the evaluation, its capture written if it is not there."""
+    make = scenes(config.scenes, config.partnet)[name]
+    return write_truth(config.out / "scenes" / name, name, make, config.size, config.num_views, config.num_heldout)
+
+
+def _each(config: TreesConfig, cells: list[Cell]) -> Iterator[list[Row]]:
+    """The rows of every cell, `jobs` at a time, in the order of the cells."""
+    bar = stages.progress(None, "cells", total=len(cells))
+    if config.jobs == 1:
+        for cell in cells:
+            yield measure(config, cell)
+            bar.update(1)
+        return
+    with ProcessPoolExecutor(config.jobs, get_context("spawn"), _one_thread) as pool:
+        pending = {pool.submit(measure, config, cell): k for k, cell in enumerate(cells)}
+        found: dict[int, list[Row]] = {}
+        for done in as_completed(pending):
+            found[pending[done]] = done.result()
+            bar.update(1)
+    yield from (found[k] for k in range(len(cells)))
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # several processes on few cores: more threads than cores slow all of them down
+    os.environ["TQDM_DISABLE"] = "1"
+
+
+# ------------------------------------------------------------------ one cell
+
+
+def measure(config: TreesConfig, cell: Cell) -> list[Row]:
+    """The rows of one cell; read back where they were measured with the same settings."""
+    run = Run(config.out / "runs" / cell.name, create=True)
+    asked = json.loads(json.dumps(as_config({"fit": config.fit, "tree": config.tree, "baselines": config.baselines})))
+    note = run / "rows.json"
+    if note.exists() and (kept := json.loads(note.read_text()))["asked"] == asked:
+        return [row_of(entry) for entry in kept["rows"]]
+    truth = open_truth(config, cell.scene)
+    if cell.geometry == "trained":
+        take_surface(run, config.out / "geometry" / cell.scene, truth)
     else:
-        stages.observe_mesh(run, config.out / "scene" / "mesh.ply", cameras)
-    write_regime(run, scene, cameras, regime, seed)
-    stages.fit(run, replace(config.fit, seed=seed))
-    parts = stages.build_tree(run, config.tree)
-    surface, leaves = run.surface(), true_leaves(config.out / "scene")
-    scores = score_surface(scene.parents, surface, leaves, parts)
-    masks = float(np.mean([run.masks(name).num_masks for name in run.masked_views()]))
-    seconds = sum(run.stage(stage)["seconds"] for stage in ("fit", "tree"))
-    return Row(regime, geometry, seed, scores, masks, len(surface.points), seconds)
+        stages.observe_mesh(run, truth.folder / "mesh.ply", truth.cameras)
+    write_regime(run, truth, cell.regime, cell.seed)
+    ours = _ours(run, config, cell.seed)
+    judge = Judge(truth, run, cell)
+    rows = [judge.row(OURS, *ours)]
+    for name, parts, seconds in _rivals(run, config, cell.seed):
+        rows.append(judge.row(name, parts, seconds))
+        np.savez_compressed(run / f"{name}.npz", parents=parts.parents, part_of_point=parts.part_of_point)  # for the pictures
+    note.write_text(json.dumps({"asked": asked, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    return rows
 
 
-def take_surface(run: Run, trained: Run, cameras: Cameras) -> None:
-    """Copy the observed surface of a trained run: its views, not its masks or field."""
-    trained.need("observed")
-    strangers = sorted(set(trained.observed_views()) - set(cameras.names))
-    if strangers:
-        raise RunError(f"{trained.path} saw views {strangers[:3]}… that the scene does not have: train it on OUT/scene.")
-    shutil.copytree(trained / "observed", run / "observed", dirs_exist_ok=True)
-    shutil.copy(trained / "cameras.json", run / "cameras.json")
+def _ours(run: Run, config: TreesConfig, seed: int) -> tuple[PartTree, float]:
+    """Our tree, and the seconds it took."""
+    fit, last = replace(config.fit, seed=seed), run.stage("fit")
+    stages.fit(run, fit, overwrite=last is not None and last["config"] != as_config(fit))
+    parts = stages.build_tree(run, config.tree, overwrite=run.stage("tree") is not None)
+    return parts, sum(run.stage(stage)["seconds"] for stage in ("fit", "tree"))
 
 
-def write_regime(run: Run, scene: Tabletop, cameras: Cameras, regime: Regime, seed: int) -> None:
-    """The masks of every observed view."""
-    shown = [k for k, name in enumerate(cameras.names) if name in set(run.observed_views())]
-    if regime == "regions":
-        stages.make_masks(run, [(cameras.names[k], Path(cameras.images[k])) for k in shown], Regions())
-        return
-    if not run.begin("masks", {"regime": regime, "seed": seed}):
-        return
-    caster = RayCaster(scene.vertices, scene.faces)
-    for k in shown:
-        run.write_masks(cameras.names[k], true_masks(scene, caster, cameras, k, regime, seed))
-    run.done("masks", 0.0, seed=seed)
+def _rivals(run: Run, config: TreesConfig, seed: int) -> Iterator[tuple[str, PartTree, float]]:
+    """Name, tree and seconds of every baseline; those that want the same losses share one field."""
+    fields: dict[ContrastConfig | None, tuple[Surface, float]] = {}
+    masks = {name: run.masks(name) for name in run.observed_views()}
+    for name in config.baselines:
+        rival = BASELINES[name]
+        if rival.contrast not in fields:
+            fields[rival.contrast] = _with_features(run, config, rival.contrast, seed)
+        surface, seconds = fields[rival.contrast]
+        start = time.perf_counter()
+        parts = rival.build(surface, masks)
+        yield name, parts, seconds + time.perf_counter() - start
 
 
-def true_masks(scene: Tabletop, caster: RayCaster, cameras: Cameras, view: int, regime: Regime, seed: int) -> MaskStack:
-    """Masks of one view drawn from the true tree."""
-    height, width = cameras.sizes[view]
-    hits = caster.cast(cameras.T_world_cam[view], cameras.intrinsics[view], (int(height), int(width)))
-    leaf = np.where(hits.mask, scene.part_of_face[hits.face], -1)
-    if regime == "exact":
-        return exact_masks(leaf, scene.parents)
-    return noisy_masks(leaf, hits.normals, scene.parents, {"sam": SAM_LIKE, "hard": HARD}[regime], (seed, view))
+def _with_features(run: Run, config: TreesConfig, contrast: ContrastConfig | None, seed: int) -> tuple[Surface, float]:
+    """The run's surface with the features of a field trained on these losses, and the seconds it took."""
+    start, surface = time.perf_counter(), run.surface()
+    if contrast is None:
+        return surface, 0.0
+    trainer = stages.open_fit(run, replace(config.fit, contrast=contrast, seed=seed))
+    trainer.train(trainer.optimizer())
+    features = trainer.field.at(surface.points).astype(np.float16)
+    return replace(surface, features=features), time.perf_counter() - start
 
 
-def true_leaves(scene_folder: Path) -> dict[str, Int32[np.ndarray, "h w"]]:
-    """The true leaf of every pixel of every view, -1 where there is nothing."""
-    return {path.stem: np.load(path)["leaf"] for path in sorted((scene_folder / "truth").glob("*.npz"))}
+def nearest_points(surface: Surface, view: View, reach: float) -> Int64[np.ndarray, "h w"]:
+    """The surface point nearest to the true place that each pixel shows; -1 where none lies within reach, or nothing is shown."""
+    from scipy.spatial import cKDTree
+
+    distance, near = cKDTree(surface.points).query(view.points.reshape(-1, 3), distance_upper_bound=reach)
+    return np.where(np.isfinite(distance) & (view.leaves.reshape(-1) >= 0), near, -1).reshape(view.leaves.shape)
 
 
-def score_surface(
-    true_parents: Int[np.ndarray, " a"], surface: Surface, leaves: Mapping[str, Int[np.ndarray, "h w"]], parts: PartTree
-) -> TreeScores:
-    """Scores of a predicted tree over the points of its surface."""
-    leaf = carry(surface, leaves, len(true_parents))
-    return score_tree(true_parents, leaf, parts.parents, parts.part_of_point)
+class Judge:
+    """Scores trees over one run's surface; what does not depend on the tree is worked out once."""
+
+    def __init__(self, truth: Truth, run: Run, cell: Cell) -> None:
+        self.truth, self.cell, self.surface, cameras = truth, cell, run.surface(), truth.heldout
+        self.leaf = carry(self.surface, truth.leaves(), len(truth.scene.parents))
+        leaves = truth.leaves(heldout=True)
+        self.masks_per_view = float(np.mean([run.masks(name).num_masks for name in run.masked_views()]))
+        self.views = [View(leaves[name], leaves[name], truth.points(k), T, intrinsics)
+                      for k, (name, T, intrinsics) in enumerate(zip(cameras.names, cameras.T_world_cam, cameras.intrinsics, strict=True))]
+        depth = [np.linalg.norm(v.points[v.leaves >= 0] - v.T_world_cam[:3, 3], axis=1).mean() / v.intrinsics[0] for v in self.views]
+        self.footprint = float(np.median(depth))  # of a pixel, on the surface
+        self.shown = [nearest_points(self.surface, view, 2 * max(self.footprint, self.surface.voxel_size)) for view in self.views]
+
+    def row(self, method: str, parts: PartTree, seconds: float) -> Row:
+        """Every number of one tree."""
+        true, part_of_point = self.truth.scene.parents, parts.part_of_point
+        views = [replace(view, parts=np.where(shown >= 0, part_of_point[shown], -1)) for view, shown in zip(self.views, self.shown, strict=True)]
+        scores = score_tree(true, self.leaf, parts.parents, part_of_point)
+        return Row(
+            self.cell, method, scores,
+            heldout_nc=score_views(true, [v.leaves for v in views], parts.parents, [v.parts for v in views])[0],
+            consistency=view_consistency(true, parts.parents, views, self.footprint)[0],
+            true_nodes=len(true) - scores.num_hidden, masks_per_view=self.masks_per_view, points=len(self.leaf), seconds=seconds,
+        )
 
 
-def carry(surface: Surface, leaves: Mapping[str, Int[np.ndarray, "h w"]], num_true: int) -> Int32[np.ndarray, " n"]:
-    """The leaf that most pixels of each point show; -1 where most show nothing. Pictures may differ in size."""
-    votes = np.zeros((len(surface.points), num_true + 1), np.int32)
-    for view, point in surface.point_of_pixel.items():
-        leaf = leaves[view]
-        row, column = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(point.shape, leaf.shape, strict=True))
-        shown, seen = leaf[np.ix_(row, column)], point >= 0
-        np.add.at(votes, (point[seen], shown[seen]), 1)  # -1 is the last column
-    winner = votes.argmax(1)
-    return np.where(winner == num_true, -1, winner).astype(np.int32)
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as text, and a mean where there are several seeds."""
-    num_levels = max(len(row.scores.levels) for row in rows)
-    heads = ["masks", "geometry", "seed", "m/view", "NC", *(f"L{k + 1}" for k in range(num_levels)),
-             "sampled", "R50", "R75", "P50", "nodes", "points", "s"]
-    cells = [_cells(row) for row in rows]
-    for regime in dict.fromkeys(row.regime for row in rows):
-        same = [_cells(row) for row in rows if row.regime == regime]
-        if len(same) > 1:
-            cells.append([*same[0][:2], "mean", *np.mean([c[3:] for c in same], axis=0)])
-    text = [heads, *([c if isinstance(c, str) else f"{c:.3f}" if abs(c) <= 1 else f"{c:.4g}" for c in row] for row in cells)]
-    widths = [max(len(line[k]) for line in text) for k in range(len(heads))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in text)
-
-
-def _cells(row: Row) -> list:
-    s = row.scores
-    return [row.regime, row.geometry, str(row.seed), row.masks_per_view, s.nc, *s.levels, s.sampled_nc,
-            s.recall50, s.recall75, s.precision50, float(s.num_nodes), float(row.points), row.seconds]
+def row_of(entry: dict) -> Row:
+    """Inverse of `asdict` after a journey through JSON."""
+    scores = entry["scores"] | {"levels": tuple(entry["scores"]["levels"])}
+    return Row(**entry | {"cell": Cell(**entry["cell"]), "scores": TreeScores(**scores)})

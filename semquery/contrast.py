@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from semquery.geometry import knn_edges
-from semquery.ultrametric import NOT_CONNECTED, SAME_VERTEX, bottleneck_edge, component_tree
+from semquery.ultrametric import SAME_VERTEX, bottleneck_edge, component_tree
 
 _BOUNDARY = 10.0  # added to edges that cross a mask boundary: far above any 1 - cosine
 
@@ -35,7 +35,7 @@ class ContrastConfig:
     """tau: smaller punishes the hardest negatives more."""
     euclidean_weight: float = 1.0
     """Weight of InfoNCE on the cosine of the pair."""
-    ultrametric_weight: float = 0.1
+    ultrametric_weight: float = 0.2
     """Weight of InfoNCE on the pair's bottleneck; a regulariser against inconsistent masks (0.1 to 0.3)."""
     masks: int = 24
     """Masks used per step."""
@@ -120,13 +120,23 @@ def bottleneck_similarity(
 
     `crossing` edges are taken last when the spanning tree is built; the similarity stays the raw cosine.
     """
-    cosine = (features[edges[:, 0]] * features[edges[:, 1]]).sum(-1)
-    weights = (1 - cosine.detach()).clamp(min=0)
-    tree = component_tree(len(features), edges, weights if crossing is None else weights + _BOUNDARY * crossing)
+    n = len(features)
+    with torch.no_grad():
+        weights = (1 - edge_cosine(features, edges)).clamp(min=0)
+    tree = component_tree(n, edges, weights if crossing is None else weights + _BOUNDARY * crossing)
     edge = bottleneck_edge(tree, pairs)
-    direct = (features[pairs[..., 0]] * features[pairs[..., 1]]).sum(-1)
-    through = cosine[edge.clamp(min=0)] if len(cosine) else direct
-    return torch.where(edge == NOT_CONNECTED, direct, torch.where(edge == SAME_VERTEX, 1.0, through))
+    ends = torch.where((edge >= 0)[..., None], edges[edge.clamp(min=0)], pairs) if len(edges) else pairs
+    # few edges are the bottlenecks of many pairs: each is computed once, and only these carry a gradient
+    used, which = torch.unique(ends[..., 0] * n + ends[..., 1], return_inverse=True)
+    u, v = features.index_select(0, torch.cat([used // n, used % n])).chunk(2)
+    similarity = (u * v).sum(-1).index_select(0, which.reshape(-1)).reshape(edge.shape)
+    return torch.where(edge == SAME_VERTEX, 1.0, similarity)
+
+
+def edge_cosine(features: Float[Tensor, "b c"], edges: Int64[Tensor, "e 2"], block: int = 1024) -> Float[Tensor, " e"]:
+    """Cosine across each edge, without gradient; in blocks that stay in the cache."""
+    ends = edges.T.contiguous().split(block, dim=1)
+    return torch.cat([(features.index_select(0, u) * features.index_select(0, v)).sum(-1) for u, v in ends])
 
 
 def pixel_graph(points: Float[Tensor, "b 3"], k: int) -> Int64[Tensor, "e 2"]:
@@ -159,7 +169,8 @@ def contrastive_losses(
         losses["euclidean"] = config.euclidean_weight * form(*cosine, config.temperature)
     if config.ultrametric_weight:
         edges = pixel_graph(points, config.neighbours)
-        crossing = (member[:, edges[:, 0]] != member[:, edges[:, 1]]).any(0)
+        masks_of = member.T.contiguous()  # rows are gathered several times as fast as columns
+        crossing = (masks_of[edges[:, 0]] != masks_of[edges[:, 1]]).any(1)
         within = bottleneck_similarity(features, edges, positive, crossing)
         between = bottleneck_similarity(features, edges, negative)
         losses["ultrametric"] = config.ultrametric_weight * form(within, between, config.temperature)

@@ -145,7 +145,20 @@ def knn_edges(points: Num[np.ndarray, "n d"], k: int, radius: float = np.inf) ->
     i, j = np.repeat(np.arange(n), near.shape[1]), near.reshape(-1)
     found = np.isfinite(distance.reshape(-1)) & (i != j)
     i, j = i[found], j[found]
-    return np.unique(np.stack([np.minimum(i, j), np.maximum(i, j)], 1), axis=0)
+    return np.stack(np.divmod(np.unique(np.minimum(i, j) * n + np.maximum(i, j)), n), 1)
+
+
+def creases(
+    points: Num[np.ndarray, "n 3"], normals: Num[np.ndarray, "n 3"], edges: Int[np.ndarray, "e 2"]
+) -> Float64[np.ndarray, " e"]:
+    """How far the surface folds inwards across each edge, 0 (flat or convex) to 2 (face to face).
+
+    The change of the unit normal along the unit step from one end to the other, counted where it leans against the
+    step. Parts meet at concave creases (Hoffman and Richards, "Parts of recognition", 1984: the minima rule).
+    """
+    step = (points[edges[:, 1]] - points[edges[:, 0]]).astype(np.float64)
+    step /= np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-12)
+    return np.maximum(0.0, -((normals[edges[:, 1]] - normals[edges[:, 0]]) * step).sum(1))
 
 
 def bridges(points: Num[np.ndarray, "n 3"], edges: Int[np.ndarray, "e 2"]) -> Int64[np.ndarray, "b 2"]:
@@ -192,6 +205,17 @@ def _nearest_outsiders(points, labels, large: int = 256) -> Int64[np.ndarray, "b
         found.append(sorted((int(mine[a]), int(near[a, b]))))
     joined = DisjointSet(range(len(sizes)))  # edges of equal length can close a ring: one of them is left out
     return np.array([(i, j) for i, j in sorted(found) if joined.merge(labels[i], labels[j])], np.int64)
+
+
+def image_points(
+    points: Num[np.ndarray, "n 3"], T_world_cam: Float[np.ndarray, "4 4"], intrinsics: Float[np.ndarray, " 4"]
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """(column, row, depth) of each point, in pixels and world units; nan, nan and a depth ≤ 0 behind the camera."""
+    fx, fy, cx, cy = intrinsics
+    x, y, z = ((points - T_world_cam[:3, 3]) @ T_world_cam[:3, :3]).astype(np.float64).T
+    depth = -z
+    front = np.where(depth > 0, depth, np.nan)
+    return cx + fx * x / front, cy - fy * y / front, depth
 
 
 def principal_extent(points: Float[np.ndarray, "n 3"]) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, "3 3"]]:

@@ -3,22 +3,22 @@
 Notation
   n points, e edges of their neighbour graph, t nodes of the merge tree (see `hierarchy`), p parts.
 
-Node selection is a facility-location problem: choose the fewest nodes that explain the masks. A mask is
-explained by the chosen node that covers its pixels best; the gain of a node is what it explains beyond
-the nodes chosen before (submodular, so a lazy greedy choice is exact greedy). Where no masks are at hand,
-nodes are kept by persistence: the altitude between a node's own split and the merge that swallows it.
+Node selection is a facility-location problem (see `facility`): choose the fewest nodes that explain the masks;
+then unions of them that no merge tree has (see `groups`). Where no masks are at hand, nodes are kept by
+persistence: the altitude between a node's own split and the merge that swallows it.
 """
 
-import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int32, Int64
+from jaxtyping import Float64, Int, Int64
 
-from semquery.evidence import Evidence, cooccurrence, mask_evidence
-from semquery.geometry import bridges, knn_edges
+from semquery.evidence import cooccurrence, mask_evidence
+from semquery.facility import facility_location, mask_density, usual_share
+from semquery.geometry import bridges, creases, knn_edges
+from semquery.groups import GroupConfig, with_groups
 from semquery.hierarchy import Linkage, intervals, merge_tree
 from semquery.types import MaskStack, MergeTree, PartTree, Surface
 
@@ -35,13 +35,20 @@ class TreeConfig:
     """…no farther than this many voxels."""
     cooccurrence: float = 0.2
     """Weight of the masks' own evidence on an edge, beside the feature distance."""
+    crease: float = 0.3
+    """Weight of concave creases of the surface on an edge: parts meet where a surface folds inwards."""
     select: Literal["masks", "persistence"] = "masks"
     """Choose parts by how well they explain the masks, or (without masks) by persistence."""
     gamma: float = 1.0
     """A part must explain this many masks that no other part explains, where views have 20 masks each; in proportion
     where they have more or fewer: the more masks a source makes, the more of them agree by chance."""
     min_share: float = 0.06
-    """…and masks in this share of the views that see it."""
+    """…and masks in this share of the views that see it…"""
+    relative_share: float = 0.18
+    """…or in this part of the share that is usual for the scene's clearest parts, if that is less: where masks are
+    rarely right, a small part cannot have many that are."""
+    groups: GroupConfig = GroupConfig()
+    """Parts no merge tree makes, such as four legs that masks show as one."""
     max_parts: int = 80
     """Most parts; the ones that explain most are chosen first."""
     min_points: int = 12
@@ -51,41 +58,6 @@ class TreeConfig:
 
 
 # ------------------------------------------------------------------ selection
-
-
-def mask_density(masks: Mapping[str, MaskStack], usual: float = 20.0) -> float:
-    """Masks per view as a share of a usual number, from a half to three."""
-    return float(np.clip(np.mean([stack.num_masks for stack in masks.values()]) / usual, 0.5, 3.0))
-
-
-def facility_location(evidence: Evidence, gamma: float, min_share: float, most: int = 1 << 31, min_iou: float = 0.5) -> list[int]:
-    """Nodes chosen greedily, best first, until the best left explains less than `gamma` masks anew, or there are `most`.
-
-    A mask counts (IoU - min_iou) / (1 - min_iou). A node that explains less than `min_share` of the views
-    that see it is passed over.
-    """
-    score = (evidence.iou - min_iou) / (1 - min_iou)
-    _, mask = np.unique(np.stack([evidence.view, evidence.mask], 1), axis=0, return_inverse=True)
-    mask = mask.reshape(-1)
-    nodes, first = np.unique(evidence.node, return_index=True)
-    last = np.append(first[1:], len(mask))
-    explained = np.zeros(int(mask.max(initial=-1)) + 1)
-    gain_of = lambda i: float(np.maximum(score[first[i] : last[i]] - explained[mask[first[i] : last[i]]], 0).sum())  # noqa: E731
-    heap = [(-gain_of(i), i) for i in range(len(nodes))]
-    heapq.heapify(heap)
-    chosen: list[int] = []
-    while heap and -heap[0][0] >= gamma and len(chosen) < most:
-        _, i = heapq.heappop(heap)
-        gain = gain_of(i)
-        if gain < max(gamma, min_share * evidence.num_views[nodes[i]]):
-            continue  # gains only fall, so it never comes back
-        if heap and gain < -heap[0][0]:
-            heapq.heappush(heap, (-gain, i))
-            continue
-        chosen.append(int(nodes[i]))
-        rows = slice(first[i], last[i])
-        np.maximum.at(explained, mask[rows], score[rows])
-    return chosen
 
 
 def persistent(tree: MergeTree, min_points: int, threshold: float) -> list[int]:
@@ -110,8 +82,8 @@ def persistent(tree: MergeTree, min_points: int, threshold: float) -> list[int]:
 # ------------------------------------------------------------------ part tree
 
 
-def part_tree(tree: MergeTree, chosen: list[int], evidence: Evidence | None = None) -> PartTree:
-    """The chosen nodes and the root as an n-ary tree; each part's parent is its nearest chosen ancestor."""
+def part_tree(tree: MergeTree, chosen: list[int]) -> PartTree:
+    """The chosen nodes and the root as an n-ary tree, without supports; each part's parent is its nearest chosen ancestor."""
     root = len(tree.parents) - 1
     keep = sorted({*chosen, root})
     up = tree.parents.tolist()
@@ -123,33 +95,25 @@ def part_tree(tree: MergeTree, chosen: list[int], evidence: Evidence | None = No
     has_child = {parent_node[node] for node in keep if node != root}
     order = sorted(keep, key=lambda node: (node in has_child or node == root, node))  # leaves first, root last
     number = {node: i for i, node in enumerate(order)}
-    support, iou = _support(evidence, number)
     return PartTree(
         parents=np.array([number[parent_node[node]] for node in order], np.int32),
         altitude=tree.altitude[order],
         part_of_point=np.array([number[node] for node in above[: tree.num_leaves]], np.int32),
-        support=support,
-        support_iou=iou,
+        support=np.zeros((0, 3), np.int32),
+        support_iou=np.zeros(0, np.float32),
     )
-
-
-def _support(evidence: Evidence | None, number: dict[int, int]) -> tuple[Int32[np.ndarray, "s 3"], Float32[np.ndarray, " s"]]:
-    if evidence is None:
-        return np.zeros((0, 3), np.int32), np.zeros(0, np.float32)
-    rows = np.isin(evidence.node, list(number))
-    part = [number[node] for node in evidence.node[rows].tolist()]
-    support = np.stack([np.array(part, np.int32), evidence.view[rows].astype(np.int32), evidence.mask[rows].astype(np.int32)], 1)
-    return support.reshape(-1, 3), evidence.iou[rows].astype(np.float32)
 
 
 def edge_weights(
     surface: Surface, edges: Int[np.ndarray, "e 2"], masks: Mapping[str, MaskStack], config: TreeConfig
 ) -> Float64[np.ndarray, " e"]:
-    """Feature distance across each edge, plus the masks' own evidence."""
+    """Feature distance across each edge, plus the masks' own evidence, plus creases."""
     features = surface.features.astype(np.float32)
     distance = np.linalg.norm(features[edges[:, 0]] - features[edges[:, 1]], axis=1).astype(np.float64)
     if config.cooccurrence and masks:
         distance += config.cooccurrence * cooccurrence(edges, surface, masks)
+    if config.crease:
+        distance += config.crease * creases(surface.points, surface.normals, edges)
     return distance
 
 
@@ -164,5 +128,8 @@ def build_part_tree(
     if config.select == "persistence" or not any(stack.num_masks for stack in masks.values()):
         return part_tree(tree, persistent(tree, config.min_points, config.persistence)), tree, edges, weights
     evidence = mask_evidence(tree, surface, masks, config.min_points)
-    chosen = facility_location(evidence, config.gamma * mask_density(masks), config.min_share, config.max_parts - 1)
-    return part_tree(tree, chosen, evidence), tree, edges, weights
+    gamma = config.gamma * mask_density(masks)
+    usual = usual_share(evidence, gamma)
+    min_share = min(config.min_share, config.relative_share * usual)
+    parts = part_tree(tree, facility_location(evidence, gamma, min_share, config.max_parts - 1))
+    return with_groups(parts, surface, masks, config.groups, gamma, min_share, usual), tree, edges, weights

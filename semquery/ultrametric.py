@@ -47,24 +47,24 @@ def component_tree(num_vertices: int, edges: Int64[Tensor, "e 2"], weights: Floa
     # For floats ≥ 0 the order of the bits as integers is the order of the values (+ 0 makes -0 positive).
     bits = (weights.detach().float() + 0.0).view(torch.int32).long()
     key = (bits << 32) | torch.arange(len(edges), device=edges.device)
-    alive, component = edges, torch.arange(num_vertices, device=edges.device)
+    component, (u, v) = torch.arange(num_vertices, device=edges.device), edges.T.contiguous()
     components, picks = [], []
     while True:
-        ends = component[alive]
-        crossing = ends[:, 0] != ends[:, 1]
-        alive, ends, key = alive[crossing], ends[crossing], key[crossing]
-        if not len(alive):
+        a, b = component.take(u), component.take(v)
+        crossing = (a != b).nonzero().squeeze(1)
+        if not len(crossing):
             return ComponentTree(tuple(components), tuple(picks), component)
-        picked = _lightest(ends, key, int(component.max()) + 1)
+        u, v, a, b, key = (t.take(crossing) for t in (u, v, a, b, key))
+        picked = _lightest(a, b, key, int(component.max()) + 1)
         components.append(component)
         picks.append(picked)
-        component = _joined(picked, component, edges)[component]
+        component = _joined(picked, component, edges).take(component)
 
 
-def _lightest(ends: Int64[Tensor, "e 2"], key: Int64[Tensor, " e"], count: int) -> Int64[Tensor, " c"]:
+def _lightest(a: Int64[Tensor, " e"], b: Int64[Tensor, " e"], key: Int64[Tensor, " e"], count: int) -> Int64[Tensor, " c"]:
     picked = torch.full((count,), _FAR, device=key.device)
-    for side in (0, 1):
-        picked.scatter_reduce_(0, ends[:, side], key, "amin")
+    for ends in (a, b):
+        picked.scatter_reduce_(0, ends, key, "amin")
     return picked
 
 
@@ -86,8 +86,9 @@ def bottleneck_edge(tree: ComponentTree, pairs: Int64[Tensor, "*q 2"]) -> Int64[
     u, v = pairs[..., 0], pairs[..., 1]
     heaviest = torch.full_like(u, -1)
     for component, picked in zip(tree.component, tree.picked, strict=True):
-        a, b = component[u], component[v]
-        on_path = torch.where(a == b, -1, torch.maximum(picked[a], picked[b]))
+        of_vertex = picked.take(component)  # `take` gathers several times as fast as indexing
+        on_path = torch.maximum(of_vertex.take(u), of_vertex.take(v))
+        on_path = on_path.masked_fill_(component.take(u) == component.take(v), -1)
         heaviest = torch.maximum(heaviest, on_path)
     edge = torch.where(u == v, SAME_VERTEX, heaviest & 0xFFFFFFFF)
     return torch.where(tree.final[u] == tree.final[v], edge, NOT_CONNECTED)

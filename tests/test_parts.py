@@ -1,14 +1,14 @@
-"""Merge trees against SciPy, selection against brute force, part trees by hand."""
+"""Merge trees against SciPy, evidence against counting pixels, part trees by hand."""
 
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import pdist, squareform
 
-from semquery.evidence import Evidence, cooccurrence, mask_evidence, point_labels
+from semquery.evidence import cooccurrence, mask_evidence, point_labels
 from semquery.hierarchy import cut, intervals, merge_tree, monotone
 from semquery.masks import stack_masks
-from semquery.parts import TreeConfig, build_part_tree, facility_location, mask_density, part_tree, persistent
+from semquery.parts import TreeConfig, build_part_tree, part_tree, persistent
 from semquery.types import MergeTree, Surface
 
 
@@ -156,43 +156,6 @@ def test_cooccurrence_is_high_across_a_border_and_low_inside():
 
 
 # ------------------------------------------------------------------ selection
-
-
-def random_evidence(seed: int, nodes: int = 12, masks: int = 8) -> Evidence:
-    rng = np.random.default_rng(seed)
-    rows = [(n, m) for n in range(nodes) for m in range(masks) if rng.random() < 0.4]
-    node, mask = (np.array(c) for c in zip(*rows, strict=True))
-    return Evidence(node, np.zeros(len(node), int), mask, rng.uniform(0.5, 1, len(node)), np.full(nodes, 1))
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_lazy_greedy_equals_plain_greedy(seed):
-    evidence, gamma = random_evidence(seed), 0.3
-    score = np.zeros((12, 8))
-    score[evidence.node, evidence.mask] = (evidence.iou - 0.5) / 0.5
-    explained, chosen = np.zeros(8), []
-    while True:
-        gains = np.maximum(score - explained, 0).sum(1)
-        if gains.max() < gamma:
-            break
-        chosen.append(int(gains.argmax()))
-        explained = np.maximum(explained, score[chosen[-1]])
-    assert facility_location(evidence, gamma, min_share=0.0) == chosen
-    assert facility_location(evidence, gamma, min_share=0.0, most=2) == chosen[:2]
-
-
-def test_a_node_seen_often_must_explain_its_share():
-    evidence = Evidence(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]), np.array([1.0, 1.0]), np.array([1, 100]))
-    assert facility_location(evidence, gamma=0.5, min_share=0.06) == [0]
-
-
-def test_mask_density_is_bounded():
-    one = stack_masks(np.eye(3, dtype=bool)[:, None], np.ones(3, np.float32))
-    assert mask_density({"a": one}) == 0.5
-    many = stack_masks(np.ones((200, 1, 1), bool), np.ones(200, np.float32))
-    assert mask_density({"a": many}) == 3.0
-    twenty = stack_masks(np.ones((20, 1, 1), bool), np.ones(20, np.float32))
-    assert mask_density({"a": twenty}) == 1.0
 
 
 def test_persistence_keeps_the_two_clusters_that_split_late():

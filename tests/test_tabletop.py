@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semquery.render import RayCaster, load_mesh
-from semquery.tabletop import Leaf, _flatten, _noise, build, cameras, write_scene
+from semquery.tabletop import build, cameras, write_scene
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +21,6 @@ def depths(parents: np.ndarray) -> np.ndarray:
     for part in range(len(parents) - 2, -1, -1):
         depth[part] = depth[parents[part]] + 1
     return depth
-
-
-def test_nested_names_become_leaves_first_and_root_last():
-    leaf = Leaf((0, 0, 0), ())
-    leaves, groups = _flatten({"a": {"b": leaf, "c": {"d": leaf}}, "e": leaf}, "r")
-    assert [path[-1] for path in leaves] == ["b", "d", "e"]
-    assert [path[-1] for path in groups] == ["c", "a", "r"]
 
 
 def test_the_tree_is_in_the_layout_of_types_with_the_expected_levels():
@@ -54,12 +47,6 @@ def test_one_object_alone_is_a_smaller_tree_of_the_same_kind():
     assert scene.names[-2:] == ("microwave", "scene") and scene.num_leaves == 17
     with pytest.raises(ValueError, match="choose one or more"):
         build(("fridge",))
-
-
-def test_noise_is_fixed_and_of_unit_variance():
-    points = np.random.default_rng(0).uniform(-1, 1, (4000, 3))
-    assert (_noise(points) == _noise(points)).all()
-    assert _noise(points).std() == pytest.approx(1, abs=0.15)
 
 
 def test_there_are_fifty_views_to_train_on_and_eleven_others():

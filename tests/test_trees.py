@@ -1,4 +1,4 @@
-"""The tree evaluation: how truth reaches surface points, what the table says, and one small run of it all."""
+"""The tree evaluation: how truth reaches surface points, what the tables say, and one small run of it all."""
 
 import json
 from dataclasses import replace
@@ -6,13 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from eval import report
 from eval.metrics import TreeScores
-from eval.trees import Row, TreesConfig, carry, run_trees, score_surface, table, take_surface
+from eval.trained import take_surface
+from eval.trees import OURS, Cell, Row, TreesConfig, row_of, run_trees
+from eval.truth import Truth, carry, scenes, write_truth
 from semquery.fit import FitConfig
 from semquery.geometry import FusionConfig
-from semquery.scene import read_scene
 from semquery.store import Run, RunError
-from semquery.types import PartTree, Surface
+from semquery.types import Surface
 
 FIVE = np.array([3, 3, 4, 4, 4])  # root 4 over group 3 = {0, 1} and leaf 2
 
@@ -33,6 +35,9 @@ def slow_carry(surface, leaves):
     return [max(sorted(set(s), key=lambda leaf: (leaf < 0, leaf)), key=s.count, default=None) for s in shown]
 
 
+# ------------------------------------------------------------------ truth
+
+
 def test_points_take_the_leaf_most_of_their_pixels_show():
     random = np.random.default_rng(0)
     points = {v: np.concatenate([np.arange(12), random.integers(-1, 12, 52)]).reshape(8, 8).astype(np.int32) for v in "ab"}
@@ -46,44 +51,125 @@ def test_truth_of_another_resolution_is_read_at_the_same_place():
     assert carry(surface_of(points), {"a": leaf}, 5).tolist() == [0, 1, 2, -1]
 
 
-def test_the_true_tree_over_its_own_points_scores_one():
-    points = {"a": np.arange(6, dtype=np.int32).reshape(2, 3)}
-    leaf = np.array([[0, 0, 1], [2, 2, 1]], np.int32)
-    parts = PartTree(FIVE.astype(np.int32), np.zeros(5, np.float32), leaf.ravel(), np.zeros((0, 3), np.int32), np.zeros(0, np.float32))
-    scores = score_surface(FIVE, surface_of(points), {"a": leaf}, parts)
-    assert scores.nc == scores.recall75 == scores.precision50 == 1
+def test_unknown_scenes_and_folders_without_objects_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no scene 'sofa'; choose from tabletop, chair"):
+        scenes(("sofa",), None)
+    with pytest.raises(ValueError, match=r"result\.json"):
+        scenes((), tmp_path)
 
 
-def test_the_table_has_a_line_a_row_and_a_mean_over_seeds():
-    scores = TreeScores(0.5, (0.4, 0.6), 0.4, 0.7, 0.2, 0.9, 30)
-    rows = [Row("sam", "exact", 0, scores, 9.0, 1000, 10.0), Row("sam", "exact", 1, replace(scores, nc=0.7), 9.0, 1000, 12.0)]
-    lines = [line.split() for line in table(rows).splitlines()]
-    assert lines[0][:7] == ["masks", "geometry", "seed", "m/view", "NC", "L1", "L2"]
-    assert [line[4] for line in lines[1:]] == ["0.500", "0.700", "0.600"] and lines[3][2] == "mean"
+# ------------------------------------------------------------------ tables
+
+
+def row(method=OURS, nc=0.5, scene="lamp", geometry="exact", regime="sam", seed=0, levels=(0.4, 0.6)) -> Row:
+    scores = TreeScores(nc, levels, nc - 0.1, 0.7, 0.2, 0.9, 30, purity=0.8, num_hidden=0)
+    return Row(Cell(scene, geometry, regime, seed), method, scores, 0.45, 0.95, 15, 9.0, 1000, 12.0)
+
+
+def cells_of(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_the_gap_is_ours_minus_theirs_cell_by_cell():
+    rows = [row(seed=s, nc=0.9 - 0.1 * s) for s in (0, 1)] + [row("hdbscan", seed=s, nc=0.7 - 0.1 * s) for s in (0, 1)]
+    head, _, ours, theirs = cells_of(report.methods_table(rows, OURS))
+    assert dict(zip(head, ours, strict=True))["NC"] == "0.850" and dict(zip(head, ours, strict=True))["gap ±"] == ""
+    assert theirs[:4] == ["exact", "sam", "hdbscan", "2"] and theirs[-1] == "+0.200 ± 0.000"
+    assert dict(zip(head, ours, strict=True))["nodes/true"] == "2.000"
+
+
+def test_intervals_are_over_scenes_not_over_seeds():
+    """Seeds of one scene are no independent samples: the interval is that of the scenes' means."""
+    rows = [row(scene=scene, seed=s, nc=nc) for scene, nc in (("lamp", 0.6), ("plate", 0.8)) for s in range(3)]
+    head, _, ours = cells_of(report.methods_table(rows, OURS))
+    assert float(dict(zip(head, ours, strict=True))["NC ±"]) == pytest.approx(12.706 * 0.1, abs=0.002)  # t(.975, 1) · half the spread
+
+
+def test_scenes_have_a_line_each_and_levels_where_they_have_them():
+    table = cells_of(report.scenes_table([row(seed=0), row(seed=1), row(scene="chair", levels=(0.1, 0.2, 0.3))]))
+    assert [line[0] for line in table[2:]] == ["lamp", "chair"] and table[2][-3:] == ["0.400", "0.600", ""]
+
+
+def test_trained_geometry_is_compared_level_by_level():
+    rows = [row(), row(geometry="trained", levels=(0.2, 0.6)), row(scene="chair")]
+    assert cells_of(report.levels_kept(rows))[2:] == [["lamp", "sam", "0.500", "1.000"]]
+    assert report.levels_kept([row()]) == ""
+
+
+def test_rows_survive_json():
+    from dataclasses import asdict
+
+    assert row_of(json.loads(json.dumps(asdict(row())))) == row()
+
+
+def test_found_parts_are_drawn_in_their_true_colour_and_missed_ones_dark():
+    leaf = np.array([0, 0, 1, 1, 2, 2])
+    parents, part = np.array([2, 2, 2]), np.array([0, 0, 0, 0, 1, 1])  # {0, 1} as one part, and leaf 2
+    colors = np.arange(15, dtype=np.uint8).reshape(5, 3)
+    shown = np.array([[0, 2, 4, -1]])
+    first, second = report.level_pictures(FIVE, leaf, parents, part, shown, colors)
+    assert first[0].tolist() == [colors[3].tolist()] * 2 + [colors[2].tolist(), [255] * 3]
+    assert second[0].tolist() == [[45] * 3] * 3 + [[255] * 3]  # half of a node is not found
+
+
+# ------------------------------------------------------------------ the whole
 
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
-    """The microwave alone, small and briefly trained."""
+    """The scissors alone, small and briefly trained, beside every rival."""
     out = tmp_path_factory.mktemp("trees")
     fit = FitConfig(steps=150, batch=512, fusion=FusionConfig(resolution=60))  # voxels no finer than the pixels
-    config = TreesConfig(out, regimes=("exact",), size=64, num_views=12, objects=("microwave",), fit=fit)
+    config = TreesConfig(out, scenes=("scissors",), regimes=("exact",), seeds=(0,), baselines=("all",), size=64, num_views=14, num_heldout=3, fit=fit)
     return config, run_trees(config)
 
 
-def test_with_exact_masks_a_small_scene_comes_back(small_run):
+def test_with_exact_masks_a_small_scene_comes_back_ahead_of_the_rivals(small_run):
     config, rows = small_run
-    assert rows[0].scores.nc > 0.7 and min(rows[0].scores.levels[:2]) > 0.8
+    ours = rows[0]
+    assert ours.method == OURS and ours.scores.nc > 0.8 and ours.heldout_nc > 0.6 and ours.consistency > 0.8
+    assert {r.method for r in rows[1:]} == {"flat cuts", "watershed", "hdbscan", "co-occurrence"}
+    assert all(r.scores.nc <= ours.scores.nc for r in rows[1:])
+
+
+def test_tables_rows_and_a_picture_lie_in_the_folder(small_run):
+    from PIL import Image
+
+    config, rows = small_run
     written = json.loads((config.out / "trees.json").read_text())
-    assert written[0]["regime"] == "exact" and written[0]["scores"]["nc"] == rows[0].scores.nc
+    assert [row_of(entry) for entry in written] == rows and "| scissors" in (config.out / "trees.md").read_text()
+    assert np.asarray(Image.open(config.out / "scissors-exact.png")).std() > 10
+
+
+def test_what_was_measured_with_the_same_settings_is_kept(small_run, monkeypatch):
+    config, rows = small_run
+    monkeypatch.setattr("eval.trees._ours", lambda *_: pytest.fail("measured again"))
+    assert run_trees(config) == rows
+
+
+def test_a_capture_of_other_settings_is_not_mixed_in(small_run):
+    config, _ = small_run
+    with pytest.raises(ValueError, match="was written with"):
+        run_trees(replace(config, size=32))
+
+
+def test_an_unknown_baseline_is_named(small_run):
+    config, _ = small_run
+    with pytest.raises(ValueError, match="no baseline 'lerf'; choose from flat cuts"):
+        run_trees(replace(config, baselines=("lerf",)))
 
 
 def test_the_surface_of_another_run_is_taken_over_and_strangers_refused(small_run, tmp_path):
     config, _ = small_run
-    trained = Run(config.out / "runs" / "exact-exact-0")
-    cameras = read_scene(config.out / "scene")
+    make = scenes(("scissors",), None)["scissors"]
+    truth = write_truth(config.out / "scenes" / "scissors", "scissors", make, config.size, config.num_views, config.num_heldout)
+    trained = config.out / "runs" / "scissors-exact-exact-0"
     run = Run(tmp_path / "run", create=True)
-    take_surface(run, trained, cameras)
-    assert run.observed_views() == trained.observed_views() and run.cameras().names == trained.cameras().names
+    take_surface(run, trained, truth)
+    assert run.observed_views() == Run(trained).observed_views() and run.cameras().names == truth.cameras.names
+
+    class Elsewhere(Truth):
+        cameras = replace(truth.cameras, names=tuple(f"other_{k}" for k in range(len(truth.cameras.names))))
+
     with pytest.raises(RunError, match="does not have"):
-        take_surface(run, trained, replace(cameras, names=tuple(f"other_{k}" for k in range(len(cameras.names)))))
+        take_surface(run, trained, Elsewhere("other", tmp_path, truth.scene))

@@ -1,16 +1,12 @@
-"""Compiling kernel.c on first use, and calling it on torch tensors.
+"""kernel.c, compiled on first use, called on torch tensors.
 
-The compiler is the system's `cc`; nothing else is needed and nothing may depend on it: `kernel(features)`
-returns None where compiling fails, and says so once. The C functions are serial and work on ranges;
+`kernel(features)` returns None where compiling fails, and says so once. The C functions are serial and work on ranges;
 threads are Python's, which ctypes lets run side by side because it releases the interpreter lock. So no
 OpenMP is needed, and none can clash with torch's.
 """
 
 import ctypes
-import hashlib
 import logging
-import os
-import platform
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from semquery.compiled import compile_library
+
 SOURCE = Path(__file__).with_name("kernel.c")
 # no -ffast-math: with it, older gcc makes merely loading the library flush denormals for the whole process
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-shared", "-fPIC")
-PLAIN_FLAGS = ("-O2", "-shared", "-fPIC")  # for compilers that refuse one of the above
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math")
 
 
 class Level(ctypes.Structure):
@@ -45,38 +42,7 @@ def kernel(features: int) -> "Kernel | None":
 
 
 def _compile(features: int) -> Path:
-    """Path of the shared library; built under a temporary name and renamed, so a file that exists is whole."""
-    compiler = os.environ.get("CC", "cc")
-    key = "\0".join((SOURCE.read_text(), str(features), compiler, *FLAGS, _processor()))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "semquery" / "kernels"
-    library = cache / f"grid-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    if not library.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = library.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            _run_compiler(compiler, features, temporary)
-            temporary.replace(library)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return library
-
-
-def _run_compiler(compiler: str, features: int, target: Path) -> None:
-    for flags in (FLAGS, PLAIN_FLAGS):
-        command = [compiler, *flags, f"-DFEATURES={features}", str(SOURCE), "-o", str(target), "-lm"]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        if result.returncode == 0:
-            return
-    raise OSError(f"{compiler} failed: {result.stderr.strip()[-300:]}")
-
-
-def _processor() -> str:
-    """What -march=native depends on: a home folder may be shared by machines with different processors."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    except OSError:
-        return platform.machine() + platform.processor()
+    return compile_library(SOURCE, "grid", FLAGS, (f"FEATURES={features}",))
 
 
 class Kernel:
