@@ -10,6 +10,7 @@ colour of the true part: what is dark was found by no node (IoU of a half or les
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np

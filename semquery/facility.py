@@ -25,7 +25,8 @@ def usual_share(evidence: Evidence, gamma: float, clearest: int = 20) -> float:
     """Median, over the nodes that explain most, of the masks each explains anew per view that sees it.
 
     It tells how much of the truth a mask source finds, whatever the scene: about .9 where masks are exact, .3 where
-    a segmenter misses two of three, .1 where it also merges and tears them. 1 where no node explains anything.
+    a segmenter misses two of three, .1 where it also merges and tears them. 1 where no node explains anything; more
+    than 1 where it shows parts several times in a view.
     """
     chosen, gains = _greedy(evidence, 3 * gamma, 0.0, clearest, 0.5)
     return float(np.median(np.array(gains) / evidence.num_views[chosen])) if chosen else 1.0

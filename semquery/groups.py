@@ -212,7 +212,8 @@ def supported(tree: PartTree, sets: Bool[np.ndarray, "p a"], pixels: Pixels) -> 
 
 
 def with_groups(
-    tree: PartTree, surface: Surface, masks: Mapping[str, MaskStack], config: GroupConfig, gamma: float, min_share: float, usual_share: float
+    tree: PartTree, surface: Surface, masks: Mapping[str, MaskStack], config: GroupConfig,
+    gamma: float, min_share: float, usual_share: float,
 ) -> PartTree:
     """The part tree with its groups and without what they made redundant, and the masks that support each part.
 

@@ -5,7 +5,6 @@ import pytest
 
 from semquery.coverage import heavy_paths, runs
 from semquery.evidence import Evidence, cooccurrence, mask_evidence, point_labels
-from semquery.facility import facility_location
 from semquery.hierarchy import intervals
 from semquery.types import MaskStack, MergeTree, Surface
 
@@ -205,45 +204,3 @@ def test_cooccurrence_by_hand():
     masks = {"v": MaskStack(np.array([[[1, 1, 0]], [[0, 2, 2]]], np.uint16), np.ones(2, np.float32))}
     found = cooccurrence(np.array([[0, 1], [0, 2], [2, 3]]), surface, masks, prior=0.5, strength=1.0)
     np.testing.assert_allclose(found, [1.5 / 3, 2.5 / 3, 0.5])
-
-
-# ------------------------------------------------------------------ choosing nodes
-
-
-def random_evidence(seed: int, nodes: int = 12, masks: int = 8) -> Evidence:
-    rng = np.random.default_rng(seed)
-    rows = [(n, m) for n in range(nodes) for m in range(masks) if rng.random() < 0.4]
-    node, mask = (np.array(c) for c in zip(*rows, strict=True))
-    iou = rng.choice([0.625, 0.75, 0.875, 1.0], len(node))  # few values, exact in binary: ties
-    return Evidence(node, mask % 2, mask // 2, iou, rng.integers(1, 12, nodes))
-
-
-def is_greedy(chosen: list[int], evidence: Evidence, gamma: float, min_share: float, most: int) -> bool:
-    """Whether each choice gains most, all gains counted anew, and nothing is left that gains enough."""
-    score = np.zeros((12, 8))
-    score[evidence.node, 2 * evidence.mask + evidence.view] = (evidence.iou - 0.5) / 0.5
-    enough, explained = np.maximum(gamma, min_share * evidence.num_views), np.zeros(8)
-    for node in [*chosen, None]:
-        gains = np.maximum(score - explained, 0).sum(1)
-        gains[gains < enough] = 0
-        if node is None or gains[node] < gains.max() or not gains[node]:
-            return node is None and (len(chosen) == most or not gains.any())
-        explained = np.maximum(explained, score[node])
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_lazy_choice_is_a_greedy_one(seed):
-    evidence = random_evidence(seed)
-    for gamma, min_share, most in ((0.3, 0.0, 99), (0.3, 0.06, 99), (0.9, 0.2, 99), (0.3, 0.0, 2)):
-        chosen = facility_location(evidence, gamma, min_share, most)
-        assert chosen and is_greedy(chosen, evidence, gamma, min_share, most)
-
-
-def test_nothing_is_chosen_without_evidence():
-    empty = np.zeros(0, np.int64)
-    assert facility_location(Evidence(empty, empty, empty, np.zeros(0), np.ones(3, np.int64)), 0.5, 0.0) == []
-
-
-def test_a_node_seen_often_must_explain_its_share_of_views():
-    evidence = Evidence(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]), np.array([1.0, 1.0]), np.array([1, 100]))
-    assert facility_location(evidence, gamma=0.5, min_share=0.06) == [0]

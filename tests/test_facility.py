@@ -87,7 +87,7 @@ def test_the_usual_share_is_the_median_over_the_clearest_nodes():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.01, 0.1, 0.4]))
 def test_the_usual_share_lies_between_none_and_all_of_the_views(seed, gamma):
-    """One mask a view; a share below the least of 3 gamma in all of a node's views is never usual."""
+    """Here a view has one mask; with more of the same part, a node can explain several a view."""
     evidence = random_evidence(seed)
     share = usual_share(evidence, gamma)
     chosen, won = slow_greedy(evidence, 3 * gamma, 0.0)
@@ -96,7 +96,8 @@ def test_the_usual_share_lies_between_none_and_all_of_the_views(seed, gamma):
 
 
 def test_mask_density_is_masks_a_view_in_twenties_within_bounds():
-    views = lambda *counts: {str(k): MaskStack(np.zeros((0, 1, 1), np.uint16), np.ones(m, np.float32)) for k, m in enumerate(counts)}  # noqa: E731
+    stack = lambda m: MaskStack(np.zeros((0, 1, 1), np.uint16), np.ones(m, np.float32))  # noqa: E731
+    views = lambda *counts: {str(k): stack(m) for k, m in enumerate(counts)}  # noqa: E731
     assert mask_density(views(20)) == 1.0 and mask_density(views(10, 50)) == 1.5
     assert mask_density(views(3, 0)) == 0.5 and mask_density(views(200)) == 6.0
-    assert mask_density(views(30), usual=10) == 3.0
+    assert mask_density(views(30), usual=10.0) == 3.0

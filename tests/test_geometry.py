@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from semquery.geometry import FusionConfig, bridges, bulk_box, components, creases, fuse, knn_edges, normals_of, principal_extent, without_cracks
+from semquery.geometry import (
+    FusionConfig,
+    bridges,
+    bulk_box,
+    components,
+    creases,
+    fuse,
+    knn_edges,
+    normals_of,
+    principal_extent,
+    without_cracks,
+)
 from semquery.types import Observation
 
 
