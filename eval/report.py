@@ -1,5 +1,6 @@
 """What the tree evaluation shows: tables with intervals, and a picture of every scene.
 
+NC takes the best node for each true part, so thousands of nodes raise it; F50, the harmonic mean of R50 and P50, does not.
 A table row is one method under one geometry and mask regime; its numbers are means over scenes and seeds with 95 %
 intervals of Student's t over the scenes' means (cells of one scene are no independent samples). `gap` is ours minus
 the method, paired cell by cell.
@@ -21,13 +22,14 @@ from eval.metrics import contingency, depths, interval, node_iou, paired_differe
 if TYPE_CHECKING:
     from eval.trees import Row, TreesConfig
 
-COLUMNS = ("NC", "sampled", "held-out", "VC", "purity", "R50", "R75", "P50", "nodes/true", "s")
+COLUMNS = ("NC", "sampled", "held-out", "VC", "purity", "R50", "R75", "P50", "F50", "nodes/true", "s")
 
 
 def numbers(row: "Row") -> tuple[float, ...]:
     """One value a column."""
     s = row.scores
-    return (s.nc, s.sampled_nc, row.heldout_nc, row.consistency, s.purity, s.recall50, s.recall75, s.precision50,
+    f50 = 2 * s.recall50 * s.precision50 / max(s.recall50 + s.precision50, 1e-9)
+    return (s.nc, s.sampled_nc, row.heldout_nc, row.consistency, s.purity, s.recall50, s.recall75, s.precision50, f50,
             s.num_nodes / row.true_nodes, row.seconds)
 
 
