@@ -194,12 +194,3 @@ def interval(values: Sequence[float] | Float[np.ndarray, " k"]) -> tuple[float, 
         return mean, math.nan, math.nan
     half = float(t.ppf(0.975, k - 1) * values.std(ddof=1) / np.sqrt(k))
     return mean, mean - half, mean + half
-
-
-def paired_difference(
-    a: Sequence[float] | Float[np.ndarray, " k"], b: Sequence[float] | Float[np.ndarray, " k"]
-) -> tuple[float, float, float]:
-    """`interval` of a - b, where a[i] and b[i] share a scene and a seed."""
-    if len(a) != len(b):
-        raise ValueError(f"paired_difference: {len(a)} and {len(b)} values; pair what shares a scene and a seed.")
-    return interval(np.asarray(a, np.float64) - np.asarray(b, np.float64))

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from eval.metrics import contingency, depths, interval, node_iou, paired_difference
+from eval.metrics import contingency, depths, interval, node_iou
 
 if TYPE_CHECKING:
     from eval.trees import Row, TreesConfig
 
-COLUMNS = ("NC", "sampled", "held-out", "VC", "purity", "R50", "R75", "P50", "F50", "nodes/true", "s")
+COLUMNS = ("sampled", "held-out", "VC", "purity", "R50", "R75", "P50", "F50", "nodes/true", "s")
 
 
 def numbers(row: "Row") -> tuple[float, ...]:
-    """One value a column."""
+    """NC, then one value a column."""
     s = row.scores
     f50 = 2 * s.recall50 * s.precision50 / max(s.recall50 + s.precision50, 1e-9)
     return (s.nc, s.sampled_nc, row.heldout_nc, row.consistency, s.purity, s.recall50, s.recall75, s.precision50, f50,
@@ -36,9 +36,8 @@ def numbers(row: "Row") -> tuple[float, ...]:
 def write_report(config: "TreesConfig", rows: Sequence["Row"]) -> str:
     """trees.md and trees.json in OUT; the text is printed too."""
     import json
-    from dataclasses import asdict
 
-    from eval.trees import OURS, TUNED_ON
+    from eval.trees import OURS, TUNED_ON, entry_of
 
     parts = ["# Part trees of known scenes\n", methods_table(rows, OURS)]
     rest = [row for row in rows if row.cell.scene not in TUNED_ON]
@@ -50,7 +49,7 @@ def write_report(config: "TreesConfig", rows: Sequence["Row"]) -> str:
     text = "\n".join(parts) + "\n"
     (config.out / "trees.md").write_text(text)
     write_pictures(config, rows)
-    (config.out / "trees.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    (config.out / "trees.json").write_text(json.dumps([entry_of(row) for row in rows], indent=1) + "\n")
     print(text)
     return text
 
@@ -59,31 +58,36 @@ def write_report(config: "TreesConfig", rows: Sequence["Row"]) -> str:
 
 
 def methods_table(rows: Sequence["Row"], ours: str) -> str:
-    """One line for every geometry, regime and method: means, the interval of NC, and how far ours is ahead."""
-    lines = [["geometry", "masks", "method", "cells", "NC ±", *COLUMNS, "gap ±"]]
+    """One line for every geometry, regime and method; intervals are over scenes."""
+    lines = [["geometry", "masks", "method", "cells", "NC", "±", *COLUMNS, "gap"]]
     for geometry, regime in dict.fromkeys((r.cell.geometry, r.cell.regime) for r in rows):
         same = [r for r in rows if (r.cell.geometry, r.cell.regime) == (geometry, regime)]
-        nc_of = {(r.cell, r.method): r.scores.nc for r in same}
+        our_nc = {r.cell: r.scores.nc for r in same if r.method == ours}
         for method in dict.fromkeys(r.method for r in same):
             mine = [r for r in same if r.method == method]
-            _, low, high = interval(_by_scene(mine, [r.scores.nc for r in mine]))
-            gap = paired_difference(*zip(*((nc_of[r.cell, ours], r.scores.nc) for r in mine), strict=True)) if method != ours else None
-            lines.append([geometry, regime, method, str(len(mine)), f"{(high - low) / 2:.3f}", *map(_short, np.mean([numbers(r) for r in mine], 0)),
-                          f"{gap[0]:+.3f} ± {(gap[2] - gap[1]) / 2:.3f}" if gap else ""])
+            spread = interval(_by_scene(mine, [r.scores.nc for r in mine]))
+            gap = interval(_by_scene(mine, [our_nc[r.cell] - r.scores.nc for r in mine]))
+            ahead = f"{gap[0]:+.3f} {_half(gap)}".strip() if method != ours else ""
+            lines.append([geometry, regime, method, str(len(mine)), *_means(mine, _half(spread)), ahead])
     return markdown(lines)
 
 
 def scenes_table(rows: Sequence["Row"]) -> str:
-    """One line for every scene, geometry and regime: means over seeds."""
+    """One line for every scene, geometry and regime; intervals are over seeds."""
     most = max(len(row.scores.levels) for row in rows)
-    lines = [["scene", "geometry", "masks", "seeds", "NC ±", *COLUMNS, *(f"L{k + 1}" for k in range(most))]]
+    lines = [["scene", "geometry", "masks", "seeds", "NC", "±", *COLUMNS, *(f"L{k + 1}" for k in range(most))]]
     for key in dict.fromkeys((r.cell.scene, r.cell.geometry, r.cell.regime) for r in rows):
         same = [r for r in rows if (r.cell.scene, r.cell.geometry, r.cell.regime) == key]
-        _, low, high = interval([r.scores.nc for r in same])
         levels = np.mean([r.scores.levels for r in same], 0).tolist()
-        lines.append([*key, str(len(same)), f"{(high - low) / 2:.3f}", *map(_short, np.mean([numbers(r) for r in same], 0)),
-                      *map(_short, levels), *[""] * (most - len(levels))])
+        spread = _half(interval([r.scores.nc for r in same]))
+        lines.append([*key, str(len(same)), *_means(same, spread), *map(_short, levels), *[""] * (most - len(levels))])
     return markdown(lines)
+
+
+def _means(rows: Sequence["Row"], spread: str) -> list[str]:
+    """The mean of every number, and half the interval of the first behind it."""
+    first, *rest = map(_short, np.mean([numbers(row) for row in rows], 0))
+    return [first, spread, *rest]
 
 
 def levels_kept(rows: Sequence["Row"]) -> str:
@@ -104,6 +108,12 @@ def _by_scene(rows: Sequence["Row"], values: Sequence[float]) -> list[float]:
     """The mean of every scene."""
     scenes = [row.cell.scene for row in rows]
     return [float(np.mean([v for s, v in zip(scenes, values, strict=True) if s == scene])) for scene in dict.fromkeys(scenes)]
+
+
+def _half(interval: tuple[float, float, float]) -> str:
+    """Half the width of an interval; nothing where one value has none."""
+    _, low, high = interval
+    return "" if np.isnan(low) else f"±{(high - low) / 2:.3f}"
 
 
 def _short(value: float) -> str:

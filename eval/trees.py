@@ -11,6 +11,7 @@ Everything of ours was tuned on the scenes of `TUNED_ON`; the others are for rep
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -178,7 +179,7 @@ def measure(config: TreesConfig, cell: Cell) -> list[Row]:
         kept[name] = judge.row(name, parts, seconds)
         np.savez_compressed(run / f"{name}.npz", parents=parts.parents, part_of_point=parts.part_of_point)  # for the pictures
     rows += [kept[name] for name in rivals]
-    (run / "rows.json").write_text(json.dumps({"asked": _settings(config), "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    (run / "rows.json").write_text(json.dumps({"asked": _settings(config), "rows": [entry_of(row) for row in rows]}, indent=1) + "\n")
     return rows
 
 
@@ -262,7 +263,13 @@ class Judge:
         )
 
 
+def entry_of(row: Row) -> dict:
+    """A row as JSON has it, which knows no nan: null in its place."""
+    return json.loads(json.dumps(asdict(row)), parse_constant=lambda _: None)
+
+
 def row_of(entry: dict) -> Row:
-    """Inverse of `asdict` after a journey through JSON."""
-    scores = entry["scores"] | {"levels": tuple(entry["scores"]["levels"])}
+    """Inverse of `entry_of`."""
+    scores = {name: math.nan if value is None else value for name, value in entry["scores"].items()}
+    scores["levels"] = tuple(math.nan if level is None else level for level in scores["levels"])
     return Row(**entry | {"cell": Cell(**entry["cell"]), "scores": TreeScores(**scores)})

@@ -110,12 +110,6 @@ def test_compositing_reaches_along_the_ray(tabletop):
     torch.testing.assert_close(seen.norm(dim=1), torch.ones(50))
 
 
-def test_true_leaves_are_those_of_most_pixels(tabletop):
-    image, leaf = np.array([[0, 0, 0, 1, -1]], np.int32), np.array([[2, 2, 0, -1, 1]])
-    surface = training.replace(tabletop.surface, point_of_pixel={"v": image})
-    assert training.leaf_of_points(surface, {"v": leaf}, 4)[:2].tolist() == [2, -1]
-
-
 def test_a_training_is_given_up_after_the_most_steps(tabletop, monkeypatch):
     monkeypatch.setattr(training, "covering", lambda bench, field: 0.5)
     monkeypatch.setattr(training, "SLICE", 2)

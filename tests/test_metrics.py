@@ -226,14 +226,6 @@ def test_intervals_hold_the_true_mean_nineteen_times_in_twenty():
     assert 0.93 < np.mean(inside) < 0.97
 
 
-def test_pairing_takes_what_scenes_have_in_common_out_of_the_interval():
-    scene = np.array([0.2, 0.5, 0.9])
-    mean, low, high = metrics.paired_difference(scene + [0.11, 0.10, 0.09], scene)
-    assert mean == pytest.approx(0.1) and 0 < low < high < 0.2
-    with pytest.raises(ValueError, match="3 and 2 values"):
-        metrics.paired_difference(scene, scene[:2])
-
-
 def test_one_value_has_no_interval_and_none_has_no_mean():
     mean, low, high = metrics.interval([0.5])
     assert mean == 0.5 and np.isnan(low) and np.isnan(high)

@@ -31,6 +31,7 @@ from torch.nn.functional import normalize
 from eval.bench import compare
 from eval.metrics import score_tree
 from eval.noise import SAM_LIKE, exact_masks, noisy_masks
+from eval.truth import carry
 from semquery.field import FeatureField, GridConfig, HashGrid
 from semquery.fit import FieldFit, FitConfig, ViewPixels, labels_at
 from semquery.geometry import FusionConfig, bulk_box, fuse
@@ -105,16 +106,7 @@ def make_bench(regime: str, size: int = 160, views: int = 50, max_points: int = 
             masks[name] = noisy_masks(leaves[name], hits.normals, scene.parents, SAM_LIKE, (0, v))
     eyes = {name: T[:3, 3] for name, T in zip(cameras.names, cameras.T_world_cam, strict=True)}
     surface = fuse(seen, eyes, FusionConfig(max_points=max_points))
-    return Bench(seen, eyes, masks, surface, leaf_of_points(surface, leaves, len(scene.parents)), scene.parents)
-
-
-def leaf_of_points(surface: Surface, leaves: dict[str, np.ndarray], num_true: int) -> np.ndarray:
-    """The true leaf that most pixels of each point show, -1 where most show nothing."""
-    votes = np.zeros((len(surface.points), num_true + 1), np.int32)
-    for name, image in surface.point_of_pixel.items():
-        np.add.at(votes, (image[image >= 0], leaves[name][image >= 0]), 1)  # -1 is the last column
-    winner = votes.argmax(1)
-    return np.where(winner == num_true, -1, winner)
+    return Bench(seen, eyes, masks, surface, carry(surface, leaves, len(scene.parents)), scene.parents)
 
 
 def make_fit(bench: Bench, composited: bool, config: FitConfig = FitConfig(), backend: str = "auto") -> FieldFit:
@@ -169,11 +161,12 @@ def grids(repeats: int) -> None:
     c = GridConfig()
     theirs = HashEncoding(num_levels=c.levels, min_res=c.coarsest, max_res=c.finest, log2_hashmap_size=c.log2_table,
                           features_per_level=c.features, implementation="torch")
-    print("points   our torch grid   nerfstudio's     ratio")
+    print("points   our grid           nerfstudio's     ratio")
     for n in (2048, 16384, 65536):
         x = torch.rand((n, 3), generator=torch.Generator().manual_seed(0))
-        fast, slow, ratio = compare(grid_call(HashGrid(c, backend="torch"), x), grid_call(theirs, x), repeats)
-        print(f"{n:6d} {1e3 * fast:12.1f} ms {1e3 * slow:12.1f} ms {ratio:8.2f}×", flush=True)
+        for backend in ("torch", "c"):
+            fast, slow, ratio = compare(grid_call(HashGrid(c, backend=backend), x), grid_call(theirs, x), repeats)
+            print(f"{n:6d} {backend:>6s} {1e3 * fast:9.1f} ms {1e3 * slow:12.1f} ms {ratio:8.2f}×", flush=True)
 
 
 def covering(bench: Bench, field: FeatureField) -> float:
