@@ -50,7 +50,7 @@ def flat_cuts(surface: Surface, masks: Mapping[str, MaskStack], neighbours: int 
 
 def watershed_persistence(surface: Surface, masks: Mapping[str, MaskStack]) -> PartTree:
     """The paper's hierarchy with the usual choice of nodes: single linkage, parts by a persistence of .1."""
-    config = TreeConfig(linkage="single", cooccurrence=0.0, crease=0.0, select="persistence", persistence=0.1)
+    config = TreeConfig(linkage="single", cooccurrence=0.0, crease=0.0, rejoin=0.0, select="persistence", persistence=0.1)
     return build_part_tree(surface, masks, config)[0]
 
 
@@ -74,11 +74,11 @@ def hdbscan_cuts(
 def cooccurrence_tree(surface: Surface, masks: Mapping[str, MaskStack]) -> PartTree:
     """No learning: masks alone weigh the edges; average linkage and the selection of parts are our own.
 
-    That is a strong form of the baseline: what is missing are the field and the creases. Features that are everywhere
+    That is a strong form of the baseline: what is missing is the field, and the creases. Features that are everywhere
     the same leave nothing but the masks' evidence in the weights.
     """
     blank = replace(surface, features=np.zeros((len(surface.points), 1), np.float16))
-    return build_part_tree(blank, masks, TreeConfig(cooccurrence=1.0, crease=0.0))[0]
+    return build_part_tree(blank, masks, TreeConfig(cooccurrence=1.0, crease=0.0, rejoin=0.0))[0]
 
 
 BASELINES: dict[str, Baseline] = {

@@ -17,7 +17,6 @@ from semquery.coverage import Counts, heavy_paths, matches, runs
 from semquery.hierarchy import intervals
 from semquery.types import MaskStack, MergeTree, Surface
 
-
 # ------------------------------------------------------------------ points and edges
 
 

@@ -19,7 +19,8 @@ from semquery.evidence import cooccurrence, mask_evidence
 from semquery.facility import facility_location, mask_density, usual_share
 from semquery.geometry import bridges, creases, knn_edges
 from semquery.groups import GroupConfig, with_groups
-from semquery.hierarchy import Linkage, intervals, merge_tree
+from semquery.hierarchy import Linkage, cut, intervals, merge_tree
+from semquery.pieces import ALIKE, reunions
 from semquery.types import MaskStack, MergeTree, PartTree, Surface
 
 
@@ -37,6 +38,8 @@ class TreeConfig:
     """Weight of the masks' own evidence on an edge, beside the feature distance."""
     crease: float = 0.3
     """Weight of concave creases of the surface on an edge: parts meet where a surface folds inwards."""
+    rejoin: float = 12.0
+    """Pieces of one part that lie apart, as the two faces of a thin board, may be this many voxels apart; 0 = no such pieces."""
     select: Literal["masks", "persistence"] = "masks"
     """Choose parts by how well they explain the masks, or (without masks) by persistence."""
     gamma: float = 1.0
@@ -117,14 +120,29 @@ def edge_weights(
     return distance
 
 
-def build_part_tree(
+def build_merge_tree(
     surface: Surface, masks: Mapping[str, MaskStack], config: TreeConfig
-) -> tuple[PartTree, MergeTree, Int64[np.ndarray, "e 2"], Float64[np.ndarray, " e"]]:
-    """Surface features and masks → part tree; also the merge tree, its edges and their weights."""
+) -> tuple[Int64[np.ndarray, "e 2"], Float64[np.ndarray, " e"], MergeTree]:
+    """Edges, their weights and the merge tree; where pieces are rejoined, of the graph that joins them."""
     edges = knn_edges(surface.points, config.neighbours, config.radius * surface.voxel_size)
     edges = np.concatenate([edges, bridges(surface.points, edges)])
     weights = edge_weights(surface, edges, masks, config)
     tree = merge_tree(len(surface.points), edges, weights, config.linkage)
+    if not config.rejoin:
+        return edges, weights, tree
+    more = reunions(surface.points, surface.features.astype(np.float32), cut(tree, ALIKE), config.rejoin * surface.voxel_size)
+    if not len(more):
+        return edges, weights, tree
+    edges = np.concatenate([edges, more])
+    weights = np.concatenate([weights, edge_weights(surface, more, masks, config)])
+    return edges, weights, merge_tree(len(surface.points), edges, weights, config.linkage)
+
+
+def build_part_tree(
+    surface: Surface, masks: Mapping[str, MaskStack], config: TreeConfig
+) -> tuple[PartTree, MergeTree, Int64[np.ndarray, "e 2"], Float64[np.ndarray, " e"]]:
+    """Surface features and masks → part tree; also the merge tree, its edges and their weights."""
+    edges, weights, tree = build_merge_tree(surface, masks, config)
     if config.select == "persistence" or not any(stack.num_masks for stack in masks.values()):
         return part_tree(tree, persistent(tree, config.min_points, config.persistence)), tree, edges, weights
     evidence = mask_evidence(tree, surface, masks, config.min_points)
