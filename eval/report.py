@@ -22,6 +22,7 @@ from eval.metrics import contingency, depths, interval, node_iou
 if TYPE_CHECKING:
     from eval.trees import Row, TreesConfig
 
+REGIMES = ("exact", "sam", "hard", "regions")  # in the order of a picture's lines
 COLUMNS = ("sampled", "held-out", "VC", "purity", "R50", "R75", "P50", "F50", "nodes/true", "s")
 
 
@@ -140,9 +141,11 @@ def write_pictures(config: "TreesConfig", rows: Sequence["Row"]) -> None:
     from semquery.store import Run
 
     for scene, geometry in dict.fromkeys((row.cell.scene, row.cell.geometry) for row in rows):
-        first = {(row.cell.regime, row.method): row.cell for row in reversed(rows) if (row.cell.scene, row.cell.geometry) == (scene, geometry)}
-        lines = []
-        for (regime, method), cell in reversed(first.items()):
+        lines, first = [], {}
+        for row in rows:
+            if (row.cell.scene, row.cell.geometry) == (scene, geometry):
+                first.setdefault((row.cell.regime, row.method), row.cell)
+        for (regime, method), cell in sorted(first.items(), key=lambda item: REGIMES.index(item[0][0])):
             run, truth = Run(config.out / "runs" / cell.name), open_truth(config, scene)
             judge, true = Judge(truth, run, cell), truth.scene.parents
             view = int(np.argmax([len(np.unique(v.leaves)) for v in judge.views]))
