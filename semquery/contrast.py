@@ -125,9 +125,12 @@ def bottleneck_similarity(
         weights = (1 - edge_cosine(features, edges)).clamp(min=0)
     tree = component_tree(n, edges, weights if crossing is None else weights + _BOUNDARY * crossing)
     edge = bottleneck_edge(tree, pairs)
-    ends = torch.where((edge >= 0)[..., None], edges[edge.clamp(min=0)], pairs) if len(edges) else pairs
+    key = pairs[..., 0] * n + pairs[..., 1]
+    if len(edges):
+        of_edge = edges[:, 0] * n + edges[:, 1]
+        key = torch.where(edge >= 0, of_edge.take(edge.clamp(min=0)), key)
     # few edges are the bottlenecks of many pairs: each is computed once, and only these carry a gradient
-    used, which = torch.unique(ends[..., 0] * n + ends[..., 1], return_inverse=True)
+    used, which = torch.unique(key, return_inverse=True)
     u, v = features.index_select(0, torch.cat([used // n, used % n])).chunk(2)
     similarity = (u * v).sum(-1).index_select(0, which.reshape(-1)).reshape(edge.shape)
     return torch.where(edge == SAME_VERTEX, 1.0, similarity)
@@ -137,6 +140,13 @@ def edge_cosine(features: Float[Tensor, "b c"], edges: Int64[Tensor, "e 2"], blo
     """Cosine across each edge, without gradient; in blocks that stay in the cache."""
     ends = edges.T.contiguous().split(block, dim=1)
     return torch.cat([(features.index_select(0, u) * features.index_select(0, v)).sum(-1) for u, v in ends])
+
+
+def crosses(member: Bool[Tensor, "m b"], edges: Int64[Tensor, "e 2"]) -> Bool[Tensor, " e"]:
+    """Whether a mask's boundary runs between the ends of each edge."""
+    masks_of = member.T.contiguous()  # rows are gathered several times as fast as columns
+    u, v = edges.unbind(1)
+    return (masks_of.index_select(0, u) ^ masks_of.index_select(0, v)).any(1)
 
 
 def pixel_graph(points: Float[Tensor, "b 3"], k: int) -> Int64[Tensor, "e 2"]:
@@ -169,8 +179,7 @@ def contrastive_losses(
         losses["euclidean"] = config.euclidean_weight * form(*cosine, config.temperature)
     if config.ultrametric_weight:
         edges = pixel_graph(points, config.neighbours)
-        masks_of = member.T.contiguous()  # rows are gathered several times as fast as columns
-        crossing = (masks_of[edges[:, 0]] != masks_of[edges[:, 1]]).any(1)
+        crossing = crosses(member, edges)
         within = bottleneck_similarity(features, edges, positive, crossing)
         between = bottleneck_similarity(features, edges, negative)
         losses["ultrametric"] = config.ultrametric_weight * form(within, between, config.temperature)

@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 
 from eval.bench import compare
 from eval.bench.peak import peak_mb
-from semquery.contrast import bottleneck_similarity, info_nce, pixel_graph
+from semquery.contrast import bottleneck_similarity, crosses, info_nce, pixel_graph
 
 TEMPERATURE, NEIGHBOURS, BOUNDARY = 0.1, 10, 10.0
 
@@ -113,9 +113,7 @@ def original(step: Step) -> tuple[Tensor, Tensor]:
 def ours(step: Step) -> tuple[Tensor, Tensor]:
     """The same by `semquery.contrast`."""
     edges = pixel_graph(step.points, NEIGHBOURS)
-    masks_of = step.member.T.contiguous()
-    crossing = (masks_of[edges[:, 0]] != masks_of[edges[:, 1]]).any(1)
-    both = bottleneck_similarity(step.features, edges, torch.stack([step.positive, step.negative]), crossing)
+    both = bottleneck_similarity(step.features, edges, torch.stack([step.positive, step.negative]), crosses(step.member, edges))
     return with_gradient(step, both[0], both[1])
 
 
