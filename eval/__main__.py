@@ -1,16 +1,27 @@
 """`python -m eval trees --out DIR`: run an evaluation and print its table."""
 
+import sys
+
 from eval.trees import TreesConfig, run_trees
 
 RUNNERS = {TreesConfig: run_trees}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Run one evaluation. 0: done, 2: something the user can mend, said in one sentence."""
     import tyro
 
-    config = tyro.extras.subcommand_cli_from_dict({"trees": TreesConfig}, prog="python -m eval", description=__doc__)
-    RUNNERS[type(config)](config)
+    config = tyro.extras.subcommand_cli_from_dict({"trees": TreesConfig}, prog="python -m eval", description=__doc__, args=arguments)
+    try:
+        RUNNERS[type(config)](config)
+    except ValueError as error:
+        print(f"eval: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\neval: interrupted. What was measured is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

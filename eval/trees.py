@@ -110,10 +110,7 @@ def run_trees(config: TreesConfig) -> list[Row]:
     """Measure every cell, print the tables, write them and the pictures to OUT."""
     from eval.report import write_report
 
-    names = list(BASELINES) if "all" in config.baselines else config.baselines
-    if unknown := [name for name in names if name not in BASELINES]:
-        raise ValueError(f"There is no baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}, or all.")
-    config = replace(config, baselines=tuple(names))
+    config = checked(config)
     makers = scenes(config.scenes, config.partnet)
     for name in makers:
         truth = open_truth(config, name)
@@ -124,6 +121,22 @@ def run_trees(config: TreesConfig) -> list[Row]:
     rows = [row for measured in _each(config, cells) for row in measured]
     write_report(config, rows)
     return rows
+
+
+def checked(config: TreesConfig) -> TreesConfig:
+    """The configuration with `all` spelled out; ValueError before any work where it cannot be run."""
+    names = tuple(BASELINES) if "all" in config.baselines else config.baselines
+    if unknown := [name for name in names if name not in BASELINES]:
+        raise ValueError(f"There is no baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}, or all.")
+    if not scenes(config.scenes, config.partnet):
+        raise ValueError("There is nothing to measure: name scenes, or give a folder of objects with --partnet.")
+    if empty := [name for name in ("geometry", "regimes", "seeds") if not getattr(config, name)]:
+        raise ValueError(f"--{empty[0]} is empty; give at least one.")
+    if config.jobs < 1:
+        raise ValueError(f"--jobs is {config.jobs}; give 1 or more.")
+    if config.out.exists() and not config.out.is_dir():
+        raise ValueError(f"{config.out} is a file; --out is a folder, made if it is not there.")
+    return replace(config, baselines=names)
 
 
 def open_truth(config: TreesConfig, name: str) -> Truth:

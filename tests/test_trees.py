@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from eval import report
+from eval.__main__ import main
 from eval.metrics import TreeScores
 from eval.trained import take_surface
 from eval.trees import OURS, Cell, Row, TreesConfig, entry_of, row_of, run_trees
@@ -154,10 +155,22 @@ def test_a_capture_of_other_settings_is_not_mixed_in(small_run):
         run_trees(replace(config, size=32))
 
 
-def test_an_unknown_baseline_is_named(small_run):
-    config, _ = small_run
-    with pytest.raises(ValueError, match="no baseline 'lerf'; choose from flat cuts"):
-        run_trees(replace(config, baselines=("lerf",)))
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--baselines", "lerf"], "no baseline 'lerf'; choose from flat cuts"),
+    (["--scenes", "sofa"], "no scene 'sofa'"),
+    (["--scenes"], "nothing to measure"),
+    (["--seeds"], "--seeds is empty"),
+    (["--jobs", "0"], "--jobs is 0"),
+])
+def test_what_cannot_be_run_is_said_in_one_sentence_before_any_work(arguments, words, tmp_path, capsys):
+    assert main(["trees", "--out", str(tmp_path / "out"), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said and len(said.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert main(["trees", "--out", str(tmp_path / "out")]) == 2 and "is a file" in capsys.readouterr().err
 
 
 def test_the_surface_of_another_run_is_taken_over_and_strangers_refused(small_run, tmp_path):
