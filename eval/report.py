@@ -20,7 +20,8 @@ from jaxtyping import Int, UInt8
 from eval.metrics import contingency, depths, interval, node_iou
 
 if TYPE_CHECKING:
-    from eval.trees import Row, TreesConfig
+    from eval.judge import Row
+    from eval.trees import TreesConfig
 
 REGIMES = ("exact", "sam", "hard", "regions")  # in the order of a picture's lines
 COLUMNS = ("sampled", "held-out", "VC", "purity", "R50", "R75", "P50", "F50", "nodes/true", "s")
@@ -38,7 +39,8 @@ def write_report(config: "TreesConfig", rows: Sequence["Row"]) -> str:
     """trees.md and trees.json in OUT; the text is printed too."""
     import json
 
-    from eval.trees import OURS, TUNED_ON, entry_of
+    from eval.judge import entry_of
+    from eval.trees import OURS, TUNED_ON
 
     parts = ["# Part trees of known scenes\n", methods_table(rows, OURS)]
     rest = [row for row in rows if row.cell.scene not in TUNED_ON]
@@ -135,7 +137,8 @@ def write_pictures(config: "TreesConfig", rows: Sequence["Row"]) -> None:
     """OUT/<scene>-<geometry>.png: the held-out view that shows most parts, as its photo, its truth, and every method's first seed."""
     from PIL import Image
 
-    from eval.trees import OURS, Judge, open_truth
+    from eval.judge import Judge
+    from eval.trees import OURS, open_truth
     from semquery.pictures import on_white
     from semquery.stages import load_photo
     from semquery.store import Run

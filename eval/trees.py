@@ -11,24 +11,20 @@ Everything of ours was tuned on the scenes of `TUNED_ON`; the others are for rep
 """
 
 import json
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64
 
 from eval.baselines import BASELINES
-from eval.consistency import View, view_consistency
-from eval.metrics import TreeScores, score_tree, score_views
+from eval.judge import Cell, Geometry, Judge, Row, entry_of, row_of
 from eval.trained import take_surface, train_geometry
-from eval.truth import Regime, Truth, carry, scenes, write_regime, write_truth
+from eval.truth import Regime, Truth, scenes, write_regime, write_truth
 from semquery import stages
 from semquery.contrast import ContrastConfig
 from semquery.fit import FitConfig
@@ -37,7 +33,6 @@ from semquery.parts import TreeConfig
 from semquery.store import Run
 from semquery.types import PartTree, Surface
 
-Geometry = Literal["exact", "trained"]
 OURS = "semquery"
 TUNED_ON = ("tabletop", "chair", "microwave")
 SUITE = ("tabletop", "chair", "microwave", "lamp", "scissors", "cabinet", "plate")
@@ -75,35 +70,6 @@ class TreesConfig:
     """How the field is trained; the rivals' too, but for their losses."""
     tree: TreeConfig = field(default_factory=TreeConfig)
     """How our tree is built."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is measured at a time."""
-
-    scene: str
-    geometry: Geometry
-    regime: Regime
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.scene}-{self.geometry}-{self.regime}-{self.seed}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured tree."""
-
-    cell: Cell
-    method: str
-    scores: TreeScores  # on the surface's points
-    heldout_nc: float  # on views no training saw
-    consistency: float  # of these views among each other
-    true_nodes: int  # of the true tree that some point shows, the root among them
-    masks_per_view: float
-    points: int  # of the surface
-    seconds: float  # of training and tree together
 
 
 def run_trees(config: TreesConfig) -> list[Row]:
@@ -239,50 +205,3 @@ def _with_features(run: Run, config: TreesConfig, contrast: ContrastConfig | Non
     trainer.train(trainer.optimizer())
     features = trainer.field.at(surface.points).astype(np.float16)
     return replace(surface, features=features), time.perf_counter() - start
-
-
-def nearest_points(surface: Surface, view: View, reach: float) -> Int64[np.ndarray, "h w"]:
-    """The surface point nearest to the true place that each pixel shows; -1 where none lies within reach, or nothing is shown."""
-    from scipy.spatial import cKDTree
-
-    distance, near = cKDTree(surface.points).query(view.points.reshape(-1, 3), distance_upper_bound=reach)
-    return np.where(np.isfinite(distance) & (view.leaves.reshape(-1) >= 0), near, -1).reshape(view.leaves.shape)
-
-
-class Judge:
-    """Scores trees over one run's surface; what does not depend on the tree is worked out once."""
-
-    def __init__(self, truth: Truth, run: Run, cell: Cell) -> None:
-        self.truth, self.cell, self.surface, cameras = truth, cell, run.surface(), truth.heldout
-        self.leaf = carry(self.surface, truth.leaves(), len(truth.scene.parents))
-        leaves = truth.leaves(heldout=True)
-        self.masks_per_view = float(np.mean([run.masks(name).num_masks for name in run.masked_views()]))
-        self.views = [View(leaves[name], leaves[name], truth.points(k), T, intrinsics)
-                      for k, (name, T, intrinsics) in enumerate(zip(cameras.names, cameras.T_world_cam, cameras.intrinsics, strict=True))]
-        depth = [np.linalg.norm(v.points[v.leaves >= 0] - v.T_world_cam[:3, 3], axis=1).mean() / v.intrinsics[0] for v in self.views]
-        self.footprint = float(np.median(depth))  # of a pixel, on the surface
-        self.shown = [nearest_points(self.surface, view, 2 * max(self.footprint, self.surface.voxel_size)) for view in self.views]
-
-    def row(self, method: str, parts: PartTree, seconds: float) -> Row:
-        """Every number of one tree."""
-        true, part_of_point = self.truth.scene.parents, parts.part_of_point
-        views = [replace(view, parts=np.where(shown >= 0, part_of_point[shown], -1)) for view, shown in zip(self.views, self.shown, strict=True)]
-        scores = score_tree(true, self.leaf, parts.parents, part_of_point)
-        return Row(
-            self.cell, method, scores,
-            heldout_nc=score_views(true, [v.leaves for v in views], parts.parents, [v.parts for v in views])[0],
-            consistency=view_consistency(true, parts.parents, views, self.footprint)[0],
-            true_nodes=len(true) - scores.num_hidden, masks_per_view=self.masks_per_view, points=len(self.leaf), seconds=seconds,
-        )
-
-
-def entry_of(row: Row) -> dict:
-    """A row as JSON has it, which knows no nan: null in its place."""
-    return json.loads(json.dumps(asdict(row)), parse_constant=lambda _: None)
-
-
-def row_of(entry: dict) -> Row:
-    """Inverse of `entry_of`."""
-    scores = {name: math.nan if value is None else value for name, value in entry["scores"].items()}
-    scores["levels"] = tuple(math.nan if level is None else level for level in scores["levels"])
-    return Row(**entry | {"cell": Cell(**entry["cell"]), "scores": TreeScores(**scores)})

@@ -8,9 +8,10 @@ import pytest
 
 from eval import report
 from eval.__main__ import main
+from eval.judge import Cell, Row, entry_of, row_of
 from eval.metrics import TreeScores
 from eval.trained import take_surface
-from eval.trees import OURS, Cell, Row, TreesConfig, entry_of, row_of, run_trees
+from eval.trees import OURS, TreesConfig, run_trees
 from eval.truth import Truth, carry, scenes, write_truth
 from semquery.fit import FitConfig
 from semquery.geometry import FusionConfig
