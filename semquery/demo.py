@@ -16,7 +16,7 @@ from semquery.query import QueryConfig
 from semquery.scene import read_scene
 from semquery.store import Run
 
-QUERIES = ("small red round part", "tiny green part", "large brown plate")
+QUERIES = ("small red round part", "tiny green part", "large plate")
 
 NEXT = """
 Next, on photos of your own:
