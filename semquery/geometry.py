@@ -141,11 +141,10 @@ def knn_edges(points: Num[np.ndarray, "n d"], k: int, radius: float = np.inf) ->
     n = len(points)
     if n < 2:
         return np.zeros((0, 2), np.int64)
-    distance, near = cKDTree(points).query(points, k=min(k + 1, n), distance_upper_bound=radius)
-    i, j = np.repeat(np.arange(n), near.shape[1]), near.reshape(-1)
-    found = np.isfinite(distance.reshape(-1)) & (i != j)
-    i, j = i[found], j[found]
-    return np.stack(np.divmod(np.unique(np.minimum(i, j) * n + np.maximum(i, j)), n), 1)
+    _, near = cKDTree(points).query(points, k=min(k + 1, n), distance_upper_bound=radius)
+    i, j = np.arange(n)[:, None], np.where(near == n, np.arange(n)[:, None], near)  # n: fewer than k others within the radius
+    i, j = np.divmod(np.unique(np.minimum(i, j) * n + np.maximum(i, j)), n)
+    return np.stack([i, j], 1)[i != j]
 
 
 def creases(

@@ -8,6 +8,8 @@ from semquery.contrast import (
     ContrastConfig,
     bottleneck_similarity,
     contrastive_losses,
+    crosses,
+    edge_cosine,
     info_nce,
     membership,
     paper_eq2,
@@ -131,3 +133,19 @@ def test_a_weight_of_zero_leaves_the_term_out():
     features = torch.nn.functional.normalize(torch.randn((40, 4), generator=seeded()), dim=1)
     assert set(contrastive_losses(features, points, member, ContrastConfig(ultrametric_weight=0.0), seeded())) == {"euclidean"}
     assert set(contrastive_losses(features, points, member, ContrastConfig(euclidean_weight=0.0), seeded())) == {"ultrametric"}
+
+
+def test_cosines_across_edges_are_those_of_their_ends():
+    features = torch.nn.functional.normalize(torch.randn((30, 7), generator=seeded()), dim=1)
+    edges = pixel_graph(torch.randn((30, 3), generator=seeded(1)), 4)
+    torch.testing.assert_close(edge_cosine(features, edges), (features[edges[:, 0]] * features[edges[:, 1]]).sum(1))
+    with pytest.raises(ValueError, match="not sorted"):
+        edge_cosine(features, edges.flip(0))
+
+
+@pytest.mark.parametrize("masks", [0, 1, 24, 62, 63, 130])
+def test_an_edge_crosses_where_some_mask_holds_one_end_only(masks):
+    member = torch.rand((masks, 40), generator=seeded()) < 0.02
+    edges = torch.randint(40, (60, 2), generator=seeded(1))
+    expected = [any(bool(m[u]) != bool(m[v]) for m in member) for u, v in edges]
+    assert crosses(member, edges).tolist() == expected
