@@ -153,13 +153,13 @@ def measure(config: TreesConfig, cell: Cell) -> list[Row]:
     write_regime(run, truth, cell.regime, cell.seed)
     ours = _ours(run, config, cell.seed)
     judge = Judge(truth, run, cell)
-    rows = [kept.get(OURS) or judge.row(OURS, *ours)]
+    kept[OURS] = kept.get(OURS) or judge.row(OURS, *ours)
     for name, parts, seconds in _rivals(run, config, cell.seed, [name for name in rivals if name not in kept]):
         kept[name] = judge.row(name, parts, seconds)
         np.savez_compressed(run / f"{name}.npz", parents=parts.parents, part_of_point=parts.part_of_point)  # for the pictures
-    rows += [kept[name] for name in rivals]
-    (run / "rows.json").write_text(json.dumps({"asked": _settings(config), "rows": [entry_of(row) for row in rows]}, indent=1) + "\n")
-    return rows
+    # rivals that are not asked for this time stay
+    (run / "rows.json").write_text(json.dumps({"asked": _settings(config), "rows": [*map(entry_of, kept.values())]}, indent=1) + "\n")
+    return [kept[name] for name in (OURS, *rivals)]
 
 
 def _settings(config: TreesConfig) -> dict:

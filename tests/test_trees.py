@@ -11,7 +11,7 @@ from eval.__main__ import main
 from eval.judge import Cell, Row, entry_of, row_of
 from eval.metrics import TreeScores
 from eval.trained import take_surface
-from eval.trees import OURS, TreesConfig, run_trees
+from eval.trees import OURS, TreesConfig, measure, run_trees
 from eval.truth import Truth, carry, scenes, write_truth
 from semquery.fit import FitConfig
 from semquery.geometry import FusionConfig
@@ -148,6 +148,16 @@ def test_what_was_measured_with_the_same_settings_is_kept(small_run, monkeypatch
     config, rows = small_run
     monkeypatch.setattr("eval.trees._ours", lambda *_: pytest.fail("measured again"))
     assert run_trees(config) == rows
+
+
+def test_measuring_one_rival_keeps_the_rows_of_the_others(small_run):
+    config, rows = small_run
+    note = config.out / "runs" / "scissors-exact-exact-0" / "rows.json"
+    whole = json.loads(note.read_text())
+    note.write_text(json.dumps(whole | {"rows": [entry for entry in whole["rows"] if entry["method"] != "co-occurrence"]}))
+    again = measure(replace(config, baselines=("co-occurrence",)), rows[0].cell)
+    assert [r.method for r in again] == [OURS, "co-occurrence"] and again[0] == rows[0]
+    assert {entry["method"] for entry in json.loads(note.read_text())["rows"]} == {r.method for r in rows}
 
 
 def test_a_capture_of_other_settings_is_not_mixed_in(small_run):
