@@ -147,19 +147,6 @@ def knn_edges(points: Num[np.ndarray, "n d"], k: int, radius: float = np.inf) ->
     return np.stack([i, j], 1)[i != j]
 
 
-def creases(
-    points: Num[np.ndarray, "n 3"], normals: Num[np.ndarray, "n 3"], edges: Int[np.ndarray, "e 2"]
-) -> Float64[np.ndarray, " e"]:
-    """How far the surface folds inwards across each edge, 0 (flat or convex) to 2 (face to face).
-
-    The change of the unit normal along the unit step from one end to the other, counted where it leans against the
-    step. Parts meet at concave creases (Hoffman and Richards, "Parts of recognition", 1984: the minima rule).
-    """
-    step = (points[edges[:, 1]] - points[edges[:, 0]]).astype(np.float64)
-    step /= np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-12)
-    return np.maximum(0.0, -((normals[edges[:, 1]] - normals[edges[:, 0]]) * step).sum(1))
-
-
 def bridges(points: Num[np.ndarray, "n 3"], edges: Int[np.ndarray, "e 2"]) -> Int64[np.ndarray, "b 2"]:
     """Shortest edges that make the graph connected: Boruvka rounds over its components.
 

@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
+from semquery.borders import color_steps, creases, num_views, share_of_color
 from semquery.evidence import cooccurrence, mask_evidence
 from semquery.facility import facility_location, mask_density, usual_share
-from semquery.geometry import bridges, creases, knn_edges
+from semquery.geometry import bridges, knn_edges
 from semquery.groups import GroupConfig, with_groups
 from semquery.hierarchy import Linkage, cut, intervals, merge_tree
 from semquery.pieces import ALIKE, reunions
@@ -38,7 +39,10 @@ class TreeConfig:
     """Weight of the masks' own evidence on an edge, beside the feature distance."""
     crease: float = 0.3
     """Weight of concave creases of the surface on an edge: parts meet where a surface folds inwards."""
-    rejoin: float = 12.0
+    color_views: float = 2.0
+    """A step of colour across an edge counts as much as so many views of it: where few views show a place, their masks
+    say little about it. 0 = colour counts for nothing."""
+    rejoin: float = 30.0
     """Pieces of one part that lie apart, as the two faces of a thin board, may be this many voxels apart; 0 = no such pieces."""
     select: Literal["masks", "persistence"] = "masks"
     """Choose parts by how well they explain the masks, or (without masks) by persistence."""
@@ -110,13 +114,16 @@ def part_tree(tree: MergeTree, chosen: list[int]) -> PartTree:
 def edge_weights(
     surface: Surface, edges: Int[np.ndarray, "e 2"], masks: Mapping[str, MaskStack], config: TreeConfig
 ) -> Float64[np.ndarray, " e"]:
-    """Feature distance across each edge, plus the masks' own evidence, plus creases."""
+    """Feature distance across each edge, plus the masks' own evidence, plus creases; where views are few, rather its colour."""
     features = surface.features.astype(np.float32)
     distance = np.linalg.norm(features[edges[:, 0]] - features[edges[:, 1]], axis=1).astype(np.float64)
     if config.cooccurrence and masks:
         distance += config.cooccurrence * cooccurrence(edges, surface, masks)
     if config.crease:
         distance += config.crease * creases(surface.points, surface.normals, edges)
+    if config.color_views and surface.point_of_pixel:
+        share = share_of_color(num_views(surface.point_of_pixel, len(surface.points)), edges, config.color_views)
+        distance = (1 - share) * distance + share * color_steps(surface.colors, edges)
     return distance
 
 

@@ -1,7 +1,6 @@
-"""Fusion, neighbours, creases, bridges and axes against their slow twins."""
+"""Fusion, neighbours, bridges and axes against their slow twins."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from semquery.geometry import (
     bridges,
     bulk_box,
     components,
-    creases,
     fuse,
     knn_edges,
     normals_of,
@@ -124,60 +122,6 @@ def test_neighbour_edges_agree_with_all_distances(seed, n, k, radius):
         slow |= {(min(i, j), max(i, j)) for d, j in others[:k] if d < radius}
     edges = knn_edges(points, k, radius)
     assert [tuple(e) for e in edges.tolist()] == sorted(slow)
-
-
-@pytest.mark.parametrize(("turn", "expected"), [(1, 0.0), (-1, np.sqrt(2))])
-def test_a_cubes_edge_is_no_crease_and_the_corner_of_a_room_is(turn, expected):
-    """A floor and a wall that meet at a right angle, seen from outside of a cube and from inside of a room."""
-    points = np.array([[-1, 0, 0], [-2, 0, 0], [0, 0, -1], [0, 0, -2]], float)
-    normals = turn * np.array([[0, 0, 1], [0, 0, 1], [1, 0, 0], [1, 0, 0]], float)
-    across, in_top, in_side = creases(points, normals, np.array([[0, 2], [0, 1], [2, 3]]))
-    assert across == pytest.approx(expected) and in_top == in_side == 0  # flat is no crease
-
-
-def test_walls_that_face_each_other_are_the_deepest_crease():
-    points, edge = np.array([[0, 0, 0], [3.0, 0, 0]]), np.array([[0, 1]])
-    facing = np.array([[1.0, 0, 0], [-1, 0, 0]])
-    assert creases(points, facing, edge).tolist() == [2] and creases(points, -facing, edge).tolist() == [0]
-
-
-def test_a_sphere_creases_nowhere_from_outside_and_everywhere_from_inside():
-    radial = np.random.default_rng(0).normal(size=(200, 3))
-    radial /= np.linalg.norm(radial, axis=1, keepdims=True)
-    edges = knn_edges(radial, 6)
-    assert creases(2 * radial, radial, edges).max() < 1e-12
-    length = np.linalg.norm(radial[edges[:, 1]] - radial[edges[:, 0]], axis=1)
-    np.testing.assert_allclose(creases(2 * radial, -radial, edges), length)  # the turn of the normal, whatever the radius
-
-
-def random_creases(seed: int, n: int):
-    """Points, some of them in one place, with unit normals, and every pair of different ones."""
-    random = np.random.default_rng(seed)
-    points, normals = random.integers(0, 3, (n, 3)).astype(float), random.normal(size=(n, 3))
-    return points, normals / np.linalg.norm(normals, axis=1, keepdims=True), np.stack(np.triu_indices(n, 1), 1)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.integers(2, 12))
-def test_creases_agree_with_one_edge_at_a_time_in_either_direction(seed, n):
-    points, normals, edges = random_creases(seed, n)
-    slow = []
-    for i, j in edges:
-        length = max(math.dist(points[i], points[j]), 1e-12)
-        lean = sum((normals[j][x] - normals[i][x]) * (points[j][x] - points[i][x]) / length for x in range(3))
-        slow.append(max(0.0, -lean))
-    np.testing.assert_allclose(creases(points, normals, edges), slow, atol=1e-12)
-    np.testing.assert_allclose(creases(points, normals, edges[:, ::-1]), slow, atol=1e-12)
-    assert max(slow) <= 2
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.integers(2, 12), st.floats(0.01, 100))
-def test_creases_do_not_depend_on_where_how_large_or_which_way_round(seed, n, scale):
-    points, normals, edges = random_creases(seed, n)
-    R = Rotation.from_rotvec(normals[0]).as_matrix()
-    moved = creases(scale * points @ R.T + 5, normals @ R.T, edges)
-    np.testing.assert_allclose(moved, creases(points, normals, edges), atol=1e-8)
 
 
 def slow_bridge_length(points, edges):
