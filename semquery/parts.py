@@ -39,8 +39,8 @@ class TreeConfig:
     """Weight of the masks' own evidence on an edge, beside the feature distance."""
     crease: float = 0.3
     """Weight of concave creases of the surface on an edge: parts meet where a surface folds inwards."""
-    color_views: float = 2.0
-    """A step of colour across an edge counts as much as so many views of it: where few views show a place, their masks
+    color_views: float = 1.0
+    """A step of colour across an edge counts as much as this many views of it: where few views show a place, their masks
     say little about it. 0 = colour counts for nothing."""
     rejoin: float = 30.0
     """Pieces of one part that lie apart, as the two faces of a thin board, may be this many voxels apart; 0 = no such pieces."""
