@@ -31,8 +31,7 @@ from nerfstudio_plugin.model import FORMAT, SemqueryModel, SemqueryModelConfig
 from nerfstudio_plugin.observe import Capture, SurfaceConfig, observe_views
 from semquery import stages
 from semquery.fit import FieldFit, FitConfig
-from semquery.manifest import as_config
-from semquery.masks import MaskFolder, MaskSource, Regions
+from semquery.masks import MaskFolder, MaskSource, Regions, Sam, identity
 from semquery.parts import TreeConfig
 from semquery.scene import view_names
 from semquery.store import Run, RunError
@@ -49,8 +48,10 @@ class SemqueryPipelineConfig(VanillaPipelineConfig):
     """Steps spent on the geometry before the surface is frozen."""
     mask_folder: Path | None = None
     """Masks made elsewhere, one entry per view (see `semquery masks --help`); None = made here."""
+    sam: Sam = field(default_factory=Sam)
+    """Masks by a SAM checkpoint, as soon as --pipeline.sam.checkpoint names one."""
     masks: tyro.conf.AvoidSubcommands[MaskSource] = field(default_factory=Regions)
-    """Where masks come from when no folder is given."""
+    """Where masks come from when neither a folder nor a checkpoint is given."""
     surface: SurfaceConfig = field(default_factory=SurfaceConfig)
     """Which pixels count as surface."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -62,7 +63,12 @@ class SemqueryPipelineConfig(VanillaPipelineConfig):
 
     @property
     def mask_source(self) -> MaskSource:
-        return MaskFolder(self.mask_folder) if self.mask_folder is not None else self.masks
+        """A folder or a checkpoint where one is given; flat settings, so that they mix with nerfstudio's own in any order."""
+        if self.mask_folder is not None and self.sam.checkpoint:
+            raise ValueError("--pipeline.mask-folder and --pipeline.sam.checkpoint are both given; masks come from one of them.")
+        if self.mask_folder is not None:
+            return MaskFolder(self.mask_folder)
+        return self.sam if self.sam.checkpoint else self.masks
 
     @property
     def total_steps(self) -> int:
@@ -174,7 +180,7 @@ class SemqueryPipeline(VanillaPipeline):
 
 def _mask_key(source: MaskSource, views: list[tuple[str, Path]]) -> str:
     """A folder name that changes with whatever the masks depend on."""
-    facts = {"source": as_config(source), "views": [[n, str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for n, p in views]}
+    facts = {"source": identity(source), "views": [[n, str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for n, p in views]}
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

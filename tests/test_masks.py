@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from semquery.masks import MaskFolder, Regions, empty_stack, pairwise_iou, regions_of, shrink, stack_masks, without_duplicates
+from semquery.masks import (
+    MaskFolder,
+    Regions,
+    containing_mask,
+    empty_stack,
+    pairwise_iou,
+    regions_of,
+    shrink,
+    stack_masks,
+    without_duplicates,
+)
 
 MASKS = st.tuples(st.integers(0, 7), st.integers(1, 5), st.integers(1, 6)).flatmap(lambda shape: arrays(bool, shape))
 
@@ -228,3 +238,51 @@ def test_what_cannot_be_masks_is_refused_with_what_was_expected(tmp_path):
                           ("folder", "holds no PNG"), ("colour", "is a colour image"), ("torn", "torn.npz cannot be read")):
         with pytest.raises(ValueError, match=message):
             source(name, PHOTO)
+
+
+def test_more_that_cannot_be_masks_is_refused(tmp_path):
+    np.savez(tmp_path / "flat.npz", masks=np.zeros((8, 12), bool))
+    np.savez(tmp_path / "unscored.npz", layers=np.full((1, 8, 12), 3, np.uint16), scores=np.ones(2, np.float32))
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n")
+    (tmp_path / "sizes").mkdir()
+    for k, size in enumerate([(8, 12), (4, 6)]):
+        Image.fromarray(np.ones(size, bool)).save(tmp_path / "sizes" / f"{k}.png")
+    source = MaskFolder(tmp_path)
+    for name, message in (("flat", r"has shape \(8, 12\)"), ("unscored", "labels up to 3"), ("torn", "cannot be read as an image"),
+                          ("sizes", "must be of one size")):
+        with pytest.raises(ValueError, match=message):
+            source(name, PHOTO)
+
+
+# ------------------------------------------------------------------ hierarchy by containment
+
+
+def test_nested_masks_know_what_contains_them():
+    rows = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]], bool)[:, None]
+    assert containing_mask(rows).tolist() == [-1, 0, 1, 0, -1]
+    assert containing_mask(rows, 0.5).tolist() == [-1, 0, 1, 1, -1]  # half of the fourth lies in the second
+
+
+@settings(max_examples=80, deadline=None)
+@given(MASKS, st.sampled_from([0.301, 0.701, 0.9, 1.0]))
+def test_the_containing_mask_is_the_smallest_larger_one_that_holds_enough(masks, ratio):
+    order = sorted(range(len(masks)), key=lambda k: (-int(masks[k].sum()), k))
+    expected = [-1] * len(masks)
+    for place, k in enumerate(order):
+        for larger in order[:place]:
+            if masks[k].any() and (masks[k] & masks[larger]).sum() >= ratio * masks[k].sum():
+                expected[k] = larger  # the last that holds it is the smallest
+    assert containing_mask(masks, ratio).tolist() == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(MASKS)
+def test_containment_is_a_forest_and_survives_packing(masks):
+    parents = containing_mask(masks)
+    for k in range(len(masks)):
+        seen = set()
+        while k >= 0:
+            assert k not in seen
+            seen.add(k)
+            k = int(parents[k])
+    assert containing_mask(stack_masks(masks, ones(masks)).masks()).tolist() == parents.tolist()

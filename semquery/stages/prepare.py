@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semquery.masks import MaskFolder, MaskSource
+from semquery.masks import MaskFolder, MaskSource, Sam, identity
 from semquery.pictures import contact_sheet, on_white, resized
 from semquery.scene import limited
 from semquery.stages.common import load_photo, progress
@@ -16,6 +16,7 @@ from semquery.types import Cameras
 from semquery.views import png_bytes
 
 Views = Sequence[tuple[str, Path]]  # name and photo of each view
+WORTH_TELLING = 60.0  # seconds: what takes longer is announced
 
 
 def make_masks(run: Run, views: Views, source: MaskSource, overwrite: bool = False) -> None:
@@ -23,21 +24,49 @@ def make_masks(run: Run, views: Views, source: MaskSource, overwrite: bool = Fal
     names = [name for name, _ in views]
     if not views:
         raise ValueError("There are no photos to make masks of.")
-    if isinstance(source, MaskFolder):
+    if isinstance(source, MaskFolder | Sam):
         source.check(names)
     if not overwrite:
         check_same_views(run, names)
     photos = {name: f"{path.name} {path.stat().st_size}" for name, path in views if path.exists()}
-    if not run.begin("masks", {"source": source, "photos": photos}, overwrite=overwrite):
+    if not run.begin("masks", {"source": identity(source), "photos": photos}, overwrite=overwrite):
         print(f"masks: {len(names)} views, already done")
         return
     start, done = time.time(), set(run.masked_views())
-    for name, path in progress([v for v in views if v[0] not in done], "masks"):
-        run.write_masks(name, source(name, load_photo(path)))
+    _mask_views(run, [view for view in views if view[0] not in done], source)
     counts = np.array([run.masks(name).num_masks for name in names])
     _report_masks(names, counts)
     _contact_sheet(run, views)
     run.done("masks", time.time() - start, masks_per_view=float(counts.mean()))
+
+
+def _mask_views(run: Run, views: Views, source: MaskSource) -> None:
+    """The masks of these views, with a bar that tells masks a view and the time left; a model is opened once, and closed."""
+    if not views:
+        return
+    if isinstance(source, Sam):
+        print(f"masks: {source.open()}")
+    try:
+        bar, found, start = progress(views, "masks"), 0, time.time()
+        for number, (name, path) in enumerate(bar, 1):
+            stack = source(name, load_photo(path))
+            run.write_masks(name, stack)
+            found += stack.num_masks
+            bar.set_postfix_str(f"{found / number:.0f} masks a view")
+            if number == 1:
+                _tell_cost(time.time() - start, len(views))
+    finally:
+        if isinstance(source, Sam):
+            source.close()
+
+
+def _tell_cost(seconds: float, num_views: int) -> None:
+    """What the whole will take, measured on the first view, while there is time to stop and choose otherwise."""
+    from tqdm import tqdm
+
+    if num_views * seconds > WORTH_TELLING:
+        tqdm.write(f"masks: {seconds:.1f} s for the first view, about {num_views * seconds / 60:.0f} minutes for all {num_views}; "
+                   "interrupted, it goes on where it stopped")
 
 
 def check_same_views(run: Run, names: Sequence[str]) -> None:
