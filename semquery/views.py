@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
 from semquery.export import part_colors
+from semquery.masks import shrink
 from semquery.pictures import captioned, close_up, enlarged, grid, outlined
 from semquery.types import Hit, PartTree, Surface
 
@@ -50,29 +51,20 @@ def best_views(surface: Surface, parts: PartTree, part: int, seen: tuple[list[st
     return [names[i] for i in ranked[:count]]
 
 
-def part_pictures(
-    surface: Surface, parts: PartTree, photo: Callable[[str], UInt8[np.ndarray, "h w 3"]], side: int = 448
-) -> Callable[[int], tuple[bytes, ...]]:
-    """part → PNGs: the view that shows it best with the part outlined, and a close-up of it."""
-    seen = visible_pixels(surface, parts)
-
-    def pictures(part: int) -> tuple[bytes, ...]:
-        inside = parts.points_of(part)
-        shown = []
-        for view in best_views(surface, parts, part, seen):
-            image, mask = photo(view), part_mask(surface, inside, view)
-            shown += [png_bytes(outlined(enlarged(image, side), mask)), png_bytes(close_up(image, mask, side))]
-        return tuple(shown)
-
-    return pictures
-
-
 def png_bytes(image: UInt8[np.ndarray, "h w 3"] | Bool[np.ndarray, "h w"]) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
+
+
+def half_size(png: bytes) -> bytes:
+    """The picture at half its width and height: a quarter of what it costs a model to look at it."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        return png_bytes(shrink(np.asarray(picture.convert("RGB")), max(1, max(picture.size) // 2)))
 
 
 def repainted(surface: Surface, view: str) -> UInt8[np.ndarray, "h w 3"]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from semquery.query import QueryConfig, answer
 from semquery.text import Lexical, build_codebook
-from semquery.views import answer_picture, best_views, levels_picture, part_mask, part_pictures, png_bytes, repainted, visible_pixels
+from semquery.views import answer_picture, best_views, half_size, levels_picture, part_mask, png_bytes, repainted, visible_pixels
 
 
 def painted(view):
@@ -53,26 +53,26 @@ def test_the_best_view_shows_much_of_the_part_and_does_not_cut_it_off():
     assert best_views(surface, parts, 4, seen, count=9) == ["front", "above", "close"]
 
 
-def test_a_part_no_view_shows_has_no_best_view_and_no_picture():
+def test_a_part_no_view_shows_has_no_best_view():
     surface, parts = small_surface(), small_parts()
     for view in ("front", "above"):
         surface.point_of_pixel[view][:] = -1
     surface.point_of_pixel["close"][:2] = -1
     assert best_views(surface, parts, 2, visible_pixels(surface, parts)) == []
-    assert part_pictures(surface, parts, painted)(2) == ()
-
-
-def test_the_pictures_of_a_part_are_png_of_the_side_asked_for():
-    shown = part_pictures(small_surface(), small_parts(), painted, side=64)(2)
-    images = [Image.open(io.BytesIO(png)) for png in shown]
-    assert [(i.format, i.size) for i in images] == [("PNG", (64, 64))] * 2
-    outline = [(np.asarray(i) == (255, 40, 40)).all(-1).any() for i in images]
-    assert all(outline)
 
 
 def test_png_keep_every_pixel():
     for image in (np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8), np.eye(4, dtype=bool)):
         assert (np.asarray(Image.open(io.BytesIO(png_bytes(image)))) == image).all()
+
+
+def test_half_a_picture_is_the_mean_of_each_four_pixels():
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    half = np.asarray(Image.open(io.BytesIO(half_size(png_bytes(image)))))
+    mean = image.reshape(3, 2, 4, 2, 3).mean((1, 3))
+    assert half.shape == (3, 4, 3) and np.abs(half - mean).max() <= 1
+    assert half_size(png_bytes(image)) == half_size(png_bytes(image))
+    assert np.asarray(Image.open(io.BytesIO(half_size(png_bytes(image[:1, :1]))))).shape == (1, 1, 3)
 
 
 def test_a_view_is_repainted_in_the_surfaces_colours_on_white():
