@@ -120,6 +120,12 @@ class Manifest:
         self._log({**start, "event": "done", "outputs": outputs, "seconds": round(seconds, 2), "seed": seed,
                    "versions": _versions(), **facts})
 
+    def reopen(self, stage: str) -> None:
+        """Mark a finished stage as begun again from the same inputs, what it made left in place."""
+        last = self.stage(stage)
+        assert last is not None, f"{stage} was never begun"
+        self._log({k: last[k] for k in ("stage", "format", "config", "inputs")} | {"event": "start"})
+
     def check_current(self, stage: str) -> None:
         """Raise when a stage's recorded inputs are no longer the ones in the directory."""
         last = self.stage(stage)

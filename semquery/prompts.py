@@ -1,10 +1,9 @@
-"""Prompt templates: finding them, filling them, and reading what comes back.
+"""Prompt templates: finding and filling them.
 
 Templates lie in `prompts/` of a checkout, or beside the package as `_prompts` once installed; a template
-is text with {{names}} to fill. Answers are read tolerantly: models wrap JSON in prose, fences and thoughts.
+is text with {{names}} to fill.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -30,19 +29,3 @@ def fill(text: str, **values: str) -> str:
 def negatives() -> tuple[str, ...]:
     """The phrases a query has to beat (LERF's: object, things, stuff, texture)."""
     return tuple(line.strip() for line in template("negatives.txt").splitlines() if line.strip())
-
-
-def parse_answer(text: str) -> dict | None:
-    """The JSON object in an answer, or {"name": …} from a `Label: …` line; None when there is neither."""
-    text = re.sub(r"\A.*</think>|<think>.*\Z", "", text, flags=re.S)  # some servers leave out the opening tag
-    start, stop = text.find("{"), text.rfind("}")
-    if 0 <= start < stop:
-        body = re.sub(r",\s*([}\]])", r"\1", text[start : stop + 1])
-        try:
-            answer = json.loads(body, strict=False)
-        except json.JSONDecodeError:
-            answer = None
-        if isinstance(answer, dict) and isinstance(answer.get("name"), str) and answer["name"].strip():
-            return answer
-    labels = re.findall(r"^[\s*#]*(?:label|name)[\s*]*[:：][\s*]*(.+?)[\s*.]*$", text, flags=re.I | re.M)
-    return {"name": labels[-1]} if labels else None

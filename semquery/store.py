@@ -25,6 +25,7 @@ from semquery.types import (
     PartTree,
     Surface,
 )
+from semquery.vlm import Answer
 
 # artefact → the command that makes it, for the error of whoever misses it
 MADE_BY = {
@@ -165,8 +166,23 @@ class Run(Manifest):
         return MergeTree(data["parents"], data["altitude"])
 
     def append_label(self, label: NodeLabel, key: str) -> None:
-        """One line per answer, appended and flushed: what was answered is never lost."""
+        """One line per label, appended and flushed."""
         append_line(self.path / "labels.jsonl", {"key": key, **dataclasses.asdict(label)})
+
+    def append_answer(self, key: str, answer: Answer, identity: str, seconds: float = 0.0) -> None:
+        """One line per answer of a model, with who gave it, appended and flushed: what was answered is never lost, nor asked again."""
+        line = {"key": key, "answer": dataclasses.asdict(answer), "identity": identity, "seconds": round(seconds, 3)}
+        append_line(self.path / "labels.jsonl", line)
+
+    def answers(self) -> dict[str, Answer]:
+        """Recorded answers by the content key of their request, the newest of each."""
+        return {line["key"]: Answer(**{**line["answer"], "tokens": tuple((str(t), float(p)) for t, p in line["answer"].get("tokens", ()))})
+                for line in json_lines(self.path / "labels.jsonl") if "answer" in line}
+
+    def seconds_per_call(self) -> float | None:
+        """Median time that recorded answers took; None before three were timed."""
+        seconds = [line["seconds"] for line in json_lines(self.path / "labels.jsonl") if "answer" in line and line.get("seconds")]
+        return float(np.median(seconds)) if len(seconds) >= 3 else None
 
     def set_labels_aside(self) -> Path | None:
         """Rename labels.jsonl, whose part numbers are about to lose their meaning; its new path, None if there is none."""
@@ -192,6 +208,8 @@ class Run(Manifest):
         """part → (label, content key of the request that was answered)."""
         journal: dict[int, tuple[NodeLabel, str]] = {}
         for line in json_lines(self.path / "labels.jsonl"):
+            if "part" not in line:
+                continue
             key = line.pop("key", "")
             line["synonyms"] = tuple(line.get("synonyms", ()))
             line["alternatives"] = tuple((str(n), float(s)) for n, s in line.get("alternatives", ()))

@@ -163,9 +163,13 @@ class NodeLabel:
     function: str = ""  # one line: what it is for, or what is known about it
     alternatives: tuple[tuple[str, float], ...] = ()  # other names with scores 0..1
     thinking: str = ""
-    confidence: float = 1.0  # 0..1
+    confidence: float = 1.0  # 0..1; measured (token probabilities, agreement), .5 where nothing is known
     source: str = "rule"  # vlm | user | rule
     raw: str = ""  # the answer as it came
+    status: str = "named"  # named | failed
+    reason: str = ""  # why it failed, or what was done to the name
+    parent_suspect: bool = False  # the part hardly fits what its parent was called
+    calls: int = 0  # requests it took
 
 
 @dataclass(frozen=True)

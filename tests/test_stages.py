@@ -340,4 +340,4 @@ def test_names_by_hand_that_make_no_sense_are_refused(run, tmp_path):
 
 def test_labels_say_they_are_measured(run):
     assert all(label.source == "rule" and "not understood" in label.thinking for label in run.labels().values())
-    assert run.stage("label")["config"]["vlm"]["class"] == "Appearance"
+    assert run.stage("label")["config"]["vlm"] == {"identity": "Appearance"}

@@ -15,6 +15,7 @@ from semquery.masks import stack_masks
 from semquery.store import MADE_BY, Run, slug
 from semquery.text import Lexical, build_codebook
 from semquery.types import MergeTree, NodeLabel, Observation, PartTree
+from semquery.vlm import Answer
 
 
 @pytest.fixture
@@ -67,12 +68,28 @@ def test_trees_come_back_and_parts_can_be_read_by_eye(run):
 
 def test_labels_come_back_the_newest_of_each_part(run):
     first = label_from({"name": "knob", "synonyms": ["dial"], "function": "turn", "alternatives": [{"name": "button", "score": 0.2}],
-                        "thinking": "round…", "confidence": 0.8}, 0, "vlm", raw='{"name": "knob"}')
+                        "thinking": "round…", "parent_suspect": True}, 0, "vlm", raw='{"name": "knob"}', confidence=0.8, calls=2,
+                       reason="was “dial”")
     run.append_label(first, "k1")
     run.append_label(NodeLabel(1, "plate"), "k2")
     assert_same(run.labels()[0], first)
     run.append_label(NodeLabel(0, "dial"), "k3")
     assert {p: (label.name, key) for p, (label, key) in run.label_journal().items()} == {0: ("dial", "k3"), 1: ("plate", "k2")}
+
+
+def test_answers_come_back_by_key_and_are_no_labels(run):
+    first = Answer("text\u2028", (("a", -0.5), ("b", -1.0)), 10, 4, 2)
+    run.append_answer("k", first, "Model", 0.25)
+    run.append_label(NodeLabel(1, "plate"), "k")
+    assert run.answers() == {"k": first} and list(run.labels()) == [1] and run.seconds_per_call() is None
+    run.append_answer("k", Answer("newer"), "Model", 0.5)
+    run.append_answer("other", Answer("x"), "Model", 1.0)
+    assert run.answers() == {"k": Answer("newer"), "other": Answer("x")} and run.seconds_per_call() == 0.5
+
+
+def test_labels_of_earlier_versions_are_named(run):
+    (run / "labels.jsonl").write_text('{"key": "k", "part": 0, "name": "knob", "source": "vlm"}\n')
+    assert run.labels()[0] == NodeLabel(0, "knob", source="vlm") and run.labels()[0].status == "named"
 
 
 def test_a_name_given_by_the_user_wins_whenever_it_came(run):

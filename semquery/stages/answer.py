@@ -1,6 +1,5 @@
-"""From a part tree to answers: names, codebook, queries, exports."""
+"""From names to answers: codebook, queries, exports."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -10,18 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from semquery.export import highlighted_cloud, labelled_cloud, tree_json
-from semquery.facts import measure, up_direction
-from semquery.labelling import labels_by_hand, walk
 from semquery.manifest import as_config
 from semquery.pictures import on_white
 from semquery.prompts import negatives
 from semquery.query import QueryConfig, answer
-from semquery.stages.common import load_photo, progress
+from semquery.stages.common import load_photo
 from semquery.store import Run, RunError, slug
 from semquery.text import Lexical, TextEncoder, build_codebook
-from semquery.types import Codebook, Hit, NodeLabel, Surface
-from semquery.views import answer_picture, levels_picture, part_mask, part_pictures, png_bytes, repainted
-from semquery.vlm import Appearance, Vlm
+from semquery.types import Codebook, Hit, Surface
+from semquery.views import answer_picture, levels_picture, part_mask, png_bytes, repainted
 
 
 def photo_of(run: Run, surface: Surface) -> Callable[[str], np.ndarray]:
@@ -34,49 +30,6 @@ def photo_of(run: Run, surface: Surface) -> Callable[[str], np.ndarray]:
         return on_white(load_photo(path)) if path.exists() else repainted(surface, view)
 
     return photo
-
-
-def label(run: Run, vlm: Vlm = Appearance(), overwrite: bool = False) -> dict[int, NodeLabel]:
-    """Name every part, depth first → labels.jsonl (one line per answer) and views/<part>/*.png.
-
-    With `overwrite` everything is asked anew, but names given by hand stay.
-    """
-    parts, surface, cameras = run.parts(), run.surface(), run.cameras()
-    if overwrite:
-        run.keep_labels_by_hand()
-    if not run.begin("label", {"vlm": vlm}, inputs=("parts.npz", "surface.npz"), overwrite=overwrite, keep=("labels.jsonl",)):
-        print("label: already done")
-        return run.labels()
-    start = time.time()
-    facts = measure(surface, parts, up_direction(cameras.T_world_cam))
-    draw = part_pictures(surface, parts, photo_of(run, surface))
-    bar = progress(None, "label", total=parts.num_parts)
-
-    def pictures(part: int) -> tuple[bytes, ...]:
-        bar.update(1)
-        shown = draw(part)
-        for k, png in enumerate(shown):
-            run.write_bytes(f"views/{part}/{k}.png", png)
-        return shown
-
-    labels = walk(parts, facts, pictures, vlm, run.label_journal(), run.append_label)
-    bar.close()
-    run.done("label", time.time() - start, unknown=sum(given.name == "unknown" for given in labels.values()))
-    return labels
-
-
-def label_by_hand(run: Run, names: Path) -> int:
-    """Append names from a JSON file (part number → name); they win over every other label."""
-    if not names.is_file():
-        raise ValueError(f"There is no file {names}.")
-    try:
-        record = json.loads(names.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{names} is not JSON: {error}.") from error
-    given = labels_by_hand(record, run.parts())
-    for named in given:
-        run.append_label(named, "")
-    return len(given)
 
 
 def encode(run: Run, encoder: TextEncoder = Lexical(), overwrite: bool = False) -> Codebook:
