@@ -4,6 +4,7 @@ Nothing heavy is imported before a command is known, so that help comes at once;
 with their arguments, are in `commands.py`.
 """
 
+import os
 import sys
 
 COMMANDS = {
@@ -12,6 +13,7 @@ COMMANDS = {
     "fit": "train the feature field on the surface points of a run",
     "tree": "build the part tree from features and masks",
     "label": "name the parts, from the whole down to the smallest",
+    "report": "a page with every part: pictures, names, thoughts; to read, search and correct",
     "encode": "embed the names into a codebook",
     "query": "ask for a part; get it as points, masks and a picture",
     "export": "labelled point cloud (PLY) and part tree (JSON)",
@@ -62,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"semquery {name}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print(f"\nsemquery {name}: interrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr)
         return 130

@@ -8,11 +8,15 @@ import tyro
 from semquery import stages
 from semquery.console import print_hits, print_tree
 from semquery.fit import FitConfig
-from semquery.masks import MaskFolder, Regions
+from semquery.labelling import LabelConfig
+from semquery.masks import MaskSource, Regions
 from semquery.parts import TreeConfig
+from semquery.portraits import PortraitConfig
 from semquery.query import QueryConfig
+from semquery.report import ReportConfig
 from semquery.scene import check_undistorted, read_scene, scene_photos, view_names
 from semquery.store import Run
+from semquery.vlm import Appearance, OpenAiServer, QwenVl, Replay
 
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Words = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
@@ -21,7 +25,7 @@ Words = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
 def masks(
     run: Folder,
     data: Path,
-    source: Regions | MaskFolder = Regions(),
+    source: MaskSource = Regions(),
     overwrite: bool = False,
 ) -> None:
     """Make the 2D masks of a scene's photos and keep them in a run directory.
@@ -31,7 +35,8 @@ def masks(
     Args:
         run: Run directory; made if it is not there.
         data: The scene: a folder with transforms.json, or with photos, or with a folder images/.
-        source: Where masks come from: regions of like colour, or a folder of masks made elsewhere.
+        source: Where masks come from: regions of like colour, a folder of masks made elsewhere, or a SAM checkpoint
+            (source:sam --source.checkpoint FOLDER).
         overwrite: Make everything anew.
     """
     photos = scene_photos(data)
@@ -80,24 +85,75 @@ def tree(run: Folder, config: Annotated[TreeConfig, tyro.conf.arg(name="")] = Tr
     print_tree(parts, opened.labels() if opened.stage("label") else {})
 
 
-def label(run: Folder, labels: Path | None = None, overwrite: bool = False) -> None:
+@tyro.conf.configure(tyro.conf.CascadeSubcommandArgs)
+def label(
+    run: Folder,
+    vlm: Appearance | QwenVl | OpenAiServer | Replay = Appearance(),
+    config: Annotated[LabelConfig, tyro.conf.arg(name="")] = LabelConfig(),
+    how: Annotated[stages.LabelRun, tyro.conf.arg(name="")] = stages.LabelRun(),
+    pictures: PortraitConfig = PortraitConfig(),
+    labels: Path | None = None,
+    dry_run: bool = False,
+    price_in: float | None = None,
+    price_out: float | None = None,
+    overwrite: bool = False,
+) -> None:
     """Name the parts, depth first, each in the context of its ancestors.
 
     Without a vision-language model the names say what can be measured: size, colour, shape. They carry no
-    meaning; give names that do with --labels. The pictures a model would see are in views/<part>/.
+    meaning; a model's do, and so do names by hand (--labels). What a model answers is recorded at once: an
+    interrupted run goes on where it stopped. The pictures that it sees are in views/<part>/.
+
+      semquery label RUN vlm:open-ai-server --vlm.base-url http://localhost:8000/v1 --vlm.model NAME --workers 4
+      semquery label RUN vlm:qwen-vl --vlm.checkpoint FOLDER
 
     Args:
         run: Run directory with a part tree.
-        labels: JSON file with names by hand, {"12": "handle", "7": {"name": "door", "synonyms": ["flap"]}}; they win over all others.
+        vlm: Who is asked: nobody (measured names), a model in this process, a server, or what another run recorded.
+        config: What is asked.
+        how: How the work is done.
+        pictures: What the model sees of a part (--style paper always shows black-masked crops).
+        labels: JSON file with names by hand, {"12": "handle", "7": {"name": "door", "synonyms": ["flap"]}}, or the edits.json of a report
+            page; they win over all others, and the parts inside are told of them.
+        dry_run: Ask nobody; tell the calls, tokens and time it would take, and write a sample request with its pictures to dry-run/.
+        price_in: With --dry-run: price of a million prompt tokens.
+        price_out: With --dry-run: price of a million answer tokens.
         overwrite: Ask for every name anew (names by hand stay).
     """
     opened = Run(run)
-    if labels is not None:
+    if (price_in is None) != (price_out is None) or (price_in is not None and not dry_run):
+        raise ValueError("--price-in and --price-out go together, and with --dry-run.")
+    if labels is not None and not dry_run:
         print(f"label: {stages.label_by_hand(opened, labels)} names by hand")
-    found = stages.label(opened, overwrite=overwrite)
-    print_tree(opened.parts(), found)
+    if dry_run:
+        prices = None if price_in is None or price_out is None else (price_in, price_out)
+        found, folder = stages.estimate_labels(opened, vlm, config, how, pictures, prices)
+        print("\n".join(found.lines()))
+        print(f"look at {folder / 'request.json'}" if found.calls else "nothing is left to ask")
+        return
+    other = stages.named_by(opened)
+    if labels is not None and isinstance(vlm, Appearance) and other not in (None, vlm.identity):
+        print(f"label: the other names, by {other}, stay as they are; run the command that made them again to tell the parts inside")
+    else:
+        stages.label(opened, vlm, config, how, pictures, overwrite)
+    print_tree(opened.parts(), opened.labels())
     if labels is not None and (opened / "codebook.npz").exists():
         print(f"make them searchable: semquery encode {run} --overwrite")
+
+
+def report(run: Folder, config: Annotated[ReportConfig, tyro.conf.arg(name="")] = ReportConfig(), out: Path | None = None) -> None:
+    """Write one HTML page with every part: its pictures, its name, what else it may be, and why.
+
+    The page needs no network and no other file. Names can be corrected in it; it hands the edits over as edits.json,
+    which `semquery label RUN --labels edits.json` reads.
+
+    Args:
+        run: Run directory with labels.
+        config: What the page carries.
+        out: File to write; RUN/report.html by default.
+    """
+    path = stages.report(Run(run), config, out)
+    print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")
 
 
 def encode(run: Folder, overwrite: bool = False) -> None:

@@ -53,7 +53,7 @@ def test_every_command_explains_its_arguments(name, capsys):
     told = capsys.readouterr().out
     assert left.value.code == 0 and told.startswith(f"usage: semquery {name}")
     for argument in inspect.signature(getattr(commands, name)).parameters:
-        flat = {"config": "--neighbours" if name == "tree" else "--steps" if name == "fit" else "--top"}.get(argument, argument)
+        flat = {"config": "--neighbours" if name == "tree" else "--steps" if name == "fit" else "--unsure" if name == "report" else "--top"}.get(argument, argument)
         assert flat.lstrip("-").replace("_", "-") in told.lower()
 
 
@@ -69,7 +69,7 @@ def one_line(capsys) -> str:
     return told
 
 
-@pytest.mark.parametrize("command", [["query", "RUN", "knob"], ["tree", "RUN"], ["label", "RUN"], ["encode", "RUN"], ["export", "RUN"], ["fit", "RUN"]])
+@pytest.mark.parametrize("command", [["query", "RUN", "knob"], ["tree", "RUN"], ["label", "RUN"], ["report", "RUN"], ["encode", "RUN"], ["export", "RUN"], ["fit", "RUN"]])
 def test_a_run_that_is_not_there_is_one_line_and_two(command, tmp_path, capsys):
     assert main([a.replace("RUN", str(tmp_path / "gone")) for a in command]) == 2
     assert one_line(capsys).startswith(f"semquery {command[0]}: There is no run directory at {tmp_path / 'gone'}.")
@@ -107,7 +107,7 @@ def test_from_a_part_tree_to_answers(tmp_path, capsys):
     (run / "config.yml").write_text("")
     assert main(["label", str(run.path)]) == 0
     assert "red rod" in capsys.readouterr().out and len((run / "labels.jsonl").read_text().splitlines()) == 5
-    assert (run / "views" / "2" / "1.png").exists()
+    assert (run / "views" / "2" / "0.png").exists()
     assert main(["encode", str(run.path)]) == 0 and "of 5 parts, by Lexical" in capsys.readouterr().out
 
     assert main(["query", str(run / "config.yml"), "blue rod"]) == 0

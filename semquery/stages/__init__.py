@@ -5,12 +5,15 @@ interrupted, and refuses to mix what was made from different inputs. Mathematics
 order, progress and bookkeeping. The command line, the nerfstudio plugin and the evaluation all call these.
 """
 
-from semquery.stages.answer import encode, export, label, label_by_hand, photo_of, query, write_answer
+from semquery.stages.answer import encode, export, photo_of, query, write_answer
 from semquery.stages.common import default_device, load_photo, progress
+from semquery.stages.label import LabelRun, estimate_labels, label, label_by_hand, named_by, subject_of
 from semquery.stages.learn import build_tree, finish_fit, fit, load_masks, load_observations, open_fit
 from semquery.stages.prepare import check_same_views, make_masks, observe_mesh
+from semquery.stages.report import report
 
 __all__ = [
-    "build_tree", "check_same_views", "default_device", "encode", "export", "finish_fit", "fit", "label", "label_by_hand",
-    "load_masks", "load_observations", "load_photo", "make_masks", "observe_mesh", "open_fit", "photo_of", "progress", "query", "write_answer",
+    "LabelRun", "build_tree", "check_same_views", "default_device", "encode", "estimate_labels", "export", "finish_fit", "fit", "label",
+    "label_by_hand", "load_masks", "load_observations", "load_photo", "make_masks", "named_by", "observe_mesh", "open_fit", "photo_of", "progress", "query", "report",
+    "subject_of", "write_answer",
 ]
