@@ -80,7 +80,7 @@ class Asker:
         """Raise Unreachable when there were requests, and not one was answered."""
         if self.lost > 0:
             raise Unreachable(
-                f"None of the first {self.lost} requests was answered; the last one failed with: {self._last_error} "
+                f"None of the first {self.lost} requests was answered; the last one failed with: {self._last_error.rstrip('.')}. "
                 "Nothing is lost: mend it and run the same command again."
             )
 
