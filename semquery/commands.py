@@ -22,6 +22,7 @@ Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Words = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
 
 
+@tyro.conf.configure(tyro.conf.CascadeSubcommandArgs)
 def masks(
     run: Folder,
     data: Path,
@@ -118,7 +119,7 @@ def label(
         dry_run: Ask nobody; tell the calls, tokens and time it would take, and write a sample request with its pictures to dry-run/.
         price_in: With --dry-run: price of a million prompt tokens.
         price_out: With --dry-run: price of a million answer tokens.
-        overwrite: Ask for every name anew (names by hand stay).
+        overwrite: Make every name anew. Names by hand stay, and recorded answers count where the same is asked (unless --ask-anew is given).
     """
     opened = Run(run)
     if (price_in is None) != (price_out is None) or (price_in is not None and not dry_run):

@@ -23,7 +23,8 @@ Next, on photos of your own:
   ns-process-data images --data PHOTOS --output-dir SCENE     poses, with COLMAP (30 to 150 photos, close-ups of what matters)
   ns-train semquery --data SCENE                              on a GPU; semquery-tiny on a CPU
   semquery label RUN, semquery encode RUN, semquery query RUN "…"
-The names here are measured (colour, shape, size), not understood. Names of your own: semquery label RUN --labels names.json
+The names here are measured (colour, shape, size), not understood. Names that are: semquery label RUN vlm:open-ai-server --vlm.model NAME
+(or vlm:qwen-vl --vlm.checkpoint FOLDER). Read and correct them: semquery report RUN. Then semquery encode RUN --overwrite.
 """
 
 

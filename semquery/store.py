@@ -179,9 +179,10 @@ class Run(Manifest):
         return {line["key"]: Answer(**{**line["answer"], "tokens": tuple((str(t), float(p)) for t, p in line["answer"].get("tokens", ()))})
                 for line in json_lines(self.path / "labels.jsonl") if "answer" in line}
 
-    def seconds_per_call(self) -> float | None:
-        """Median time that recorded answers took; None before three were timed."""
-        seconds = [line["seconds"] for line in json_lines(self.path / "labels.jsonl") if "answer" in line and line.get("seconds")]
+    def seconds_per_call(self, identity: str | None = None) -> float | None:
+        """Median time that recorded answers (of one model) took; None before three were timed."""
+        lines = [line for line in json_lines(self.path / "labels.jsonl") if "answer" in line and identity in (None, line.get("identity"))]
+        seconds = [line["seconds"] for line in lines if line.get("seconds")]
         return float(np.median(seconds)) if len(seconds) >= 3 else None
 
     def set_labels_aside(self) -> Path | None:
@@ -192,13 +193,12 @@ class Run(Manifest):
         number = 1 + sum(1 for _ in self.path.glob("labels.old*.jsonl"))
         return labels.rename(self.path / f"labels.old{number}.jsonl")
 
-    def keep_labels_by_hand(self) -> None:
-        """Drop all labels but those the user gave, in one step that cannot lose these."""
-        kept = [label for label in self.labels().values() if label.source == "user"]
+    def keep_answers_and_labels_by_hand(self) -> None:
+        """Drop all labels but those the user gave; answers stay, they were paid for. One step, which cannot lose any."""
+        answers = [line for line in json_lines(self.path / "labels.jsonl") if "answer" in line]
+        kept = [{"key": "", **dataclasses.asdict(label)} for label in self.labels().values() if label.source == "user"]
         with atomic(self.path / "labels.jsonl") as path:
-            path.touch()
-            for label in kept:
-                append_line(path, {"key": "", **dataclasses.asdict(label)})
+            path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [*answers, *kept]))
 
     def labels(self) -> dict[int, NodeLabel]:
         """The newest label of each part; a label given by the user wins over any other."""

@@ -12,7 +12,7 @@ from labelling_helpers import PLAIN, Away, Known, label_all, names_of, node, par
 from semquery.labelling import LabelConfig, OutOfCalls, Subject, Unreachable, depth_first, label_from, labels_by_hand
 from semquery.labelling.answers import said
 from semquery.types import NodeLabel
-from semquery.vlm import Appearance
+from semquery.vlm import Appearance, VlmError
 
 # ------------------------------------------------------------------ order and context
 
@@ -291,6 +291,24 @@ def test_one_answer_is_enough_to_go_on():
 
     labels, _, _ = label_all(FirstOnly(names), subject=subject)
     assert sum(label.status == "failed" for label in labels.values()) == subject.parts.num_parts - 1
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_model_that_goes_away_stops_the_walk_and_what_it_said_is_kept(workers):
+    subject, names = random_subject(0)
+
+    class Leaving(Known):
+        def text(self, request):
+            if len(self.requests) > 4:
+                raise VlmError("connection refused", is_away=True)
+            return super().text(request)
+
+    answers: dict = {}
+    with pytest.raises(Unreachable, match=r"None of the last [5-8] requests was answered; .*Nothing is lost"):
+        label_all(Leaving(names), answers, subject=subject, workers=workers)
+    kept, rest = len(answers), Known(names)
+    labels, _, _ = label_all(rest, answers, subject=subject)
+    assert names_of(labels) == names and len(rest.asked) == subject.parts.num_parts - kept and kept >= 4
 
 
 # ------------------------------------------------------------------ labels

@@ -128,7 +128,7 @@ def test_by_hand_time_and_price():
     measured = estimate(subject.parts, counting, 2, 400, 5.0, (2.0, 10.0))
     assert measured.seconds == 15.0 and measured.measured and measured.price == pytest.approx(3.0)  # three levels follow each other
     told = "\n".join(measured.lines())
-    for words in ("5 in 3 levels", "40, and 2 answers that are recorded", "1000000 sent, 300000 new with a prefix cache (30 %)", "15 s", "3.00"):
+    for words in ("5 in 3 levels", "40, and 2 answers that are recorded", "1000000 sent, 300000 new with a prefix cache (30 %)", "15 s", "price           3 without"):
         assert words in told
     assert "no call was made yet" in "\n".join(assumed.lines())
     assert [duration(s) for s in (7.0, 75.0, 7320.0)] == ["7 s", "1 min 15 s", "2 h 2 min"]

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from helpers import NAMES, small_run
@@ -18,7 +19,7 @@ from semquery.cli import main
 from semquery.labelling import LabelConfig
 from semquery.stages import LabelRun
 from semquery.store import Run, RunError
-from semquery.vlm import Answer, Request, VlmError
+from semquery.vlm import Answer, Appearance, Request, VlmError
 
 PLAIN = LabelConfig(carry_alternatives=False, reconsider=False, siblings=False, copy_alike=False)
 ORDER = [4, 3, 0, 1, 2]
@@ -182,7 +183,9 @@ def test_names_by_hand_survive_and_are_told_to_what_is_inside(run, tmp_path):
     stages.label(run, vlm, PLAIN)
     assert len(vlm.requests) == 2  # told once
     everything = Reading()
-    assert stages.label(run, everything, PLAIN, overwrite=True)[3].source == "user" and everything.asked == [4, 0, 1, 2]
+    assert stages.label(run, everything, PLAIN, overwrite=True)[3].source == "user" and everything.asked == []  # answers were paid for
+    assert stages.label(run, everything, PLAIN, LabelRun(ask_anew=True), overwrite=True)[3].source == "user"
+    assert everything.asked == [4, 0, 1, 2]
 
 
 def test_names_by_hand_on_a_models_run_leave_its_names_until_it_is_asked_again(run, tmp_path, capsys):
@@ -200,6 +203,48 @@ def test_before_the_end_one_may_change_ones_mind_and_answers_that_fit_are_kept(r
     assert vlm.asked == ORDER[3:] and len(vlm.requests) == 4
     with pytest.raises(RunError, match=r"vlm.identity: Known → Other.*--overwrite"):
         stages.label(run, Reading(identity="Other"), LabelConfig())
+
+
+def test_measured_names_give_way_to_a_models_and_not_the_other_way_round(run):
+    stages.label(run)
+    assert {v.name for v in stages.label(run, Reading(), PLAIN).values()} == set(NAMES.values())
+    with pytest.raises(RunError, match="by Known; measured names would take their place.*vlm"):
+        stages.label(run)
+    with pytest.raises(RunError, match="measured names would take their place"):
+        stages.label(run, how=LabelRun(only=0))
+    assert {v.source for v in stages.label(run, overwrite=True).values()} == {"rule"}
+    again = Reading()
+    assert {v.name for v in stages.label(run, again, PLAIN).values()} == set(NAMES.values()) and again.asked == []
+
+
+class Closed(Reading):
+    def check(self) -> str:
+        raise ValueError("nobody is there")
+
+
+@pytest.mark.parametrize("settings", [
+    {"vlm": Closed()}, {"vlm": Reading(), "config": LabelConfig(candidates=Path("gone.json"))},
+    {"vlm": Reading(), "config": LabelConfig(candidates_clip="gone")},
+])
+def test_what_cannot_work_costs_nothing_that_was_there(run, settings):
+    stages.label(run, Reading(), PLAIN)
+    before = (run / "labels.jsonl").read_bytes(), sorted(p.name for p in (run / "views").rglob("*.png"))
+    with pytest.raises(ValueError, match=r"nobody is there|no file gone.json|chooses from a list"):
+        stages.label(run, overwrite=True, **settings)
+    assert before == ((run / "labels.jsonl").read_bytes(), sorted(p.name for p in (run / "views").rglob("*.png")))
+    assert run.stage("label")["event"] == "done"
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"max_calls": -1}])
+def test_ways_of_working_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="Expected --workers ≥ 1 and --max-calls ≥ 0"):
+        LabelRun(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"repairs": -1}, {"agreement": -1}, {"max_tokens": 0}, {"unsure": 7.0}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="Expected --repairs ≥ 0, --agreement ≥ 0, --max-tokens ≥ 1"):
+        LabelConfig(**wrong)
 
 
 def test_an_interruption_keeps_what_was_answered(run):
@@ -252,7 +297,8 @@ def test_a_server_that_is_not_there_is_one_sentence_and_the_next_go_finds_it(run
 
 def test_a_dry_run_asks_nobody_and_shows_a_sample_request_with_its_pictures(run, capsys):
     before = {p.name for p in run.path.iterdir()}
-    assert main(["label", str(run.path), "--dry-run", "--price-in", "0.5", "--price-out", "2", "--workers", "4"]) == 0
+    asked = ["label", str(run.path), "vlm:open-ai-server", "--vlm.model", "stub", "--dry-run"]
+    assert main([*asked, "--price-in", "0.5", "--price-out", "2", "--workers", "4"]) == 0
     told = capsys.readouterr().out
     for words in ("5 in 3 levels", "prompt tokens", "new with a prefix cache", "assuming 2 s a call", "price", "dry-run/request.json"):
         assert words in told
@@ -263,13 +309,21 @@ def test_a_dry_run_asks_nobody_and_shows_a_sample_request_with_its_pictures(run,
     assert shown == [f"{k}.png" for k in range(len(shown))] and all(max(Image.open(run / "dry-run" / name).size) == 32 for name in shown)
 
 
+def test_a_dry_run_of_what_asks_nobody_or_of_one_part_is_refused(run):
+    with pytest.raises(ValueError, match="Measured names ask nobody"):
+        stages.estimate_labels(run, Appearance())
+    with pytest.raises(ValueError, match="--only asks for one part"):
+        stages.estimate_labels(run, Reading(), how=LabelRun(only=0))
+
+
 def test_after_some_calls_a_dry_run_tells_what_is_left_at_the_measured_pace(run):
     vlm = Reading()
     stages.label(run, vlm, PLAIN, LabelRun(max_calls=4))
     left, _ = stages.estimate_labels(run, vlm, PLAIN)
-    assert (left.calls, left.recorded, left.measured) == (1, 4, run.seconds_per_call() is not None)
+    assert (left.calls, left.recorded, left.measured) == (1, 4, run.seconds_per_call("Known") is not None)
     stages.label(run, vlm, PLAIN)
     assert stages.estimate_labels(run, vlm, PLAIN)[0].calls == 0
+    assert stages.estimate_labels(run, vlm, PLAIN, LabelRun(ask_anew=True))[0].calls == 5
 
 
 def test_prices_without_a_dry_run_are_refused(run, capsys):

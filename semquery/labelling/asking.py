@@ -15,7 +15,7 @@ from semquery.prompts import fill, template
 from semquery.vlm import Answer, Request, Turn, Vlm, VlmError
 
 Read = TypeVar("Read")
-LOST_BEFORE_GIVING_UP = 5  # parts that fail without a single answer: then nobody is there
+LOST_BEFORE_GIVING_UP = 5  # requests in a row that nobody answers
 
 
 class OutOfCalls(Exception):
@@ -23,7 +23,7 @@ class OutOfCalls(Exception):
 
 
 class Unreachable(ValueError):
-    """The model has not answered once."""
+    """The model does not answer."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Asker:
         self.vlm = vlm
         self.max_calls = max_calls
         self.calls = self.cached = self.lost = self.answer_tokens = self.prompt_tokens = self.cached_tokens = 0
-        self._answers, self._on_answer, self._last_error = dict(answers), on_answer, ""
+        self._answers, self._on_answer, self._last_error, self._is_there = dict(answers), on_answer, "", False
         self._lock = threading.Lock()
 
     def __call__(self, request: Request, fresh: bool = False) -> Answer:
@@ -69,7 +69,7 @@ class Asker:
             raise
         with self._lock:
             self._answers[key] = answer
-            self.lost = -1  # somebody is there
+            self._is_there, self.lost = True, 0
             self.answer_tokens += answer.answer_tokens
             self.prompt_tokens += answer.prompt_tokens
             self.cached_tokens += answer.cached_tokens
@@ -78,19 +78,22 @@ class Asker:
 
     def check_reached(self) -> None:
         """Raise Unreachable when there were requests, and not one was answered."""
-        if self.lost > 0:
-            raise Unreachable(
-                f"None of the first {self.lost} requests was answered; the last one failed with: {self._last_error.rstrip('.')}. "
-                "Nothing is lost: mend it and run the same command again."
-            )
+        if self.lost > 0 and not self._is_there:
+            raise Unreachable(self._nobody("first"))
+
+    def _nobody(self, which: str) -> str:
+        return (
+            f"None of the {which} {self.lost} requests was answered; the last one failed with: {self._last_error.rstrip('.')}. "
+            "Nothing is lost: mend it and run the same command again."
+        )
 
     def _count_lost(self, error: VlmError) -> None:
+        """A model that was there counts as gone when it is away so many times in a row; that it refuses is no such sign."""
         with self._lock:
-            self.lost += 1 if self.lost >= 0 else 0
+            self.lost += 1 if error.is_away or not self._is_there else 0
             self._last_error = str(error)
-            given_up = self.lost >= LOST_BEFORE_GIVING_UP
-        if given_up:
-            self.check_reached()
+            if self.lost >= LOST_BEFORE_GIVING_UP:
+                raise Unreachable(self._nobody("last" if self._is_there else "first")) from error
 
 
 def ask(asker: Asker, request: Request, read: Callable[[str], Read | None], repairs: int, fresh: bool = False) -> Outcome:

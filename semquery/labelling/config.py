@@ -37,6 +37,11 @@ class LabelConfig:
     max_tokens: int = 400
     """Longest answer, tokens."""
 
+    def __post_init__(self) -> None:
+        if self.repairs < 0 or self.agreement < 0 or self.max_tokens < 1 or not 0 <= self.unsure <= 1:
+            given = f"{self.repairs}, {self.agreement}, {self.max_tokens} and {self.unsure:g}"
+            raise ValueError(f"Expected --repairs ≥ 0, --agreement ≥ 0, --max-tokens ≥ 1 and --unsure within 0..1; got {given}.")
+
     @property
     def passes(self) -> "LabelConfig":
         """The configuration with the switches that apply: the published method has none of the passes."""

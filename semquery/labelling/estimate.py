@@ -112,7 +112,7 @@ class Estimate:
             f"answer tokens   {self.answered} (assuming {ANSWER_TOKENS} a part)",
             f"time            {duration(self.seconds)} ({how})",
         ]
-        return lines if self.price is None else [*lines, f"price           {self.price:.2f} without a prefix cache"]
+        return lines if self.price is None else [*lines, f"price           {self.price:.3g} without a prefix cache"]
 
 
 def estimate(

@@ -35,6 +35,8 @@ def photo_of(run: Run, surface: Surface) -> Callable[[str], np.ndarray]:
 def encode(run: Run, encoder: TextEncoder = Lexical(), overwrite: bool = False) -> Codebook:
     """Embed everything that is said about the parts → codebook.npz."""
     run.need("labels.jsonl")
+    if not run.labels():
+        raise RunError(f"No part of {run.path} has a name yet. Name them with: semquery label {run.path}")
     against = negatives()
     if not run.begin("encode", {"encoder": encoder, "negatives": against}, inputs=("labels.jsonl", "parts.npz"), overwrite=overwrite):
         return run.codebook()

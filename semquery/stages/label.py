@@ -26,6 +26,7 @@ from semquery.labelling import (
     label_parts,
     labels_by_hand,
 )
+from semquery.labelling.answers import EXAMPLE
 from semquery.labelling.context import no_candidates
 from semquery.labelling.estimate import Counting, Estimate, estimate
 from semquery.manifest import as_config, sha256
@@ -38,6 +39,8 @@ from semquery.views import half_size, visible_pixels
 from semquery.vlm import Answer, Appearance, Request, Vlm
 from semquery.vlm.clip import ClipRanking
 
+INPUTS = ("parts.npz", "surface.npz")
+
 
 @dataclass(frozen=True)
 class LabelRun:
@@ -48,28 +51,41 @@ class LabelRun:
     max_calls: int | None = None
     """Stop after this many requests; the same command goes on from there."""
     only: int | None = None
-    """Ask for this part alone, anew, in the context of what its ancestors are called."""
+    """Ask for this part alone, anew, in the context of what its ancestors are called now; naming the tree again may change it."""
     relabel_failed: bool = False
     """Ask again for the parts that have no name because their request failed or their answers could not be read."""
+    ask_anew: bool = False
+    """Ask also what is recorded; with --overwrite, every question is asked again."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or (self.max_calls is not None and self.max_calls < 0):
+            raise ValueError(f"Expected --workers ≥ 1 and --max-calls ≥ 0; got {self.workers} and {self.max_calls}.")
 
 
 def label(
     run: Run, vlm: Vlm = Appearance(), config: LabelConfig = LabelConfig(), how: LabelRun = LabelRun(),
     pictures: PortraitConfig = PortraitConfig(), overwrite: bool = False,
 ) -> dict[int, NodeLabel]:
-    """Name every part, depth first. With `overwrite` everything is asked anew, but names given by hand stay."""
+    """Name every part, depth first.
+
+    With `overwrite` all labels are made anew, but names given by hand stay, and recorded answers still count. Labels that
+    were only measured are replaced unasked. Nothing is touched before the settings and the model have been tried.
+    """
     _check_parts(run, how)
-    if overwrite:
-        run.keep_labels_by_hand()
-    todo = _begin(run, {"vlm": {"identity": vlm.identity}, "labelling": config, "pictures": pictures}, overwrite)
+    recorded = {"vlm": {"identity": vlm.identity}, "labelling": config, "pictures": pictures}
+    anew = overwrite or (named_by(run) == Appearance.identity and vlm.source != "rule")
+    todo = anew or _begin(run, recorded, vlm)
     if not todo and not _has_more_to_do(run, vlm, how):
         print("label: already done")
         return run.labels()
-    if not todo and how.only is None:  # a killed process must not leave it marked as done
-        run.reopen("label")
+    work = _Work(run, vlm, config, how, pictures)
     if vlm.source != "rule":
         print(f"label: {vlm.check()}")
-    work = _Work(run, vlm, config, how, pictures)
+    if anew:
+        run.keep_answers_and_labels_by_hand()
+        run.begin("label", recorded, INPUTS, overwrite=True, keep=("labels.jsonl",))
+    elif not todo and how.only is None:  # a killed process must not leave it marked as done
+        run.reopen("label")
     try:
         finished = work.walk()
     finally:
@@ -87,14 +103,18 @@ def estimate_labels(
 ) -> tuple[Estimate, Path]:
     """What `label` would still cost, without asking anybody, and a folder with one sample request and its pictures."""
     _check_parts(run, how)
+    if vlm.source == "rule":
+        raise ValueError("Measured names ask nobody, so there is nothing to estimate: name a model, as in vlm:open-ai-server --vlm.model NAME.")
+    if how.only is not None:
+        raise ValueError("--dry-run counts the whole tree; --only asks for one part: leave out one of them.")
     counting = Counting(vlm.identity)
-    asker = Asker(counting, run.answers(), lambda key, answer, seconds: None, how.max_calls)
+    asker = Asker(counting, {} if how.ask_anew else run.answers(), lambda key, answer, seconds: None, how.max_calls)
     subject = subject_of(run, config, pictures)
     try:
         label_parts(subject, asker, config, _given(run))
     except OutOfCalls:
         pass
-    found = estimate(subject.parts, counting, asker.cached, how.workers, run.seconds_per_call(), prices)
+    found = estimate(subject.parts, counting, asker.cached, how.workers, run.seconds_per_call(vlm.identity), prices)
     folder = run / "dry-run"
     if counting.sample is not None:
         write_request(run, folder, counting.sample)
@@ -154,7 +174,7 @@ def label_by_hand(run: Run, names: Path) -> int:
     try:
         record = json.loads(names.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{names} is not JSON: {error}.") from error
+        raise ValueError(f"{names} is not JSON ({error}); expected names by part, such as {EXAMPLE}.") from error
     given = labels_by_hand(record, run.parts())
     for named in given:
         run.append_label(named, "")
@@ -167,13 +187,18 @@ def named_by(run: Run) -> str | None:
     return last["config"]["vlm"].get("identity") if last is not None else None
 
 
-def _begin(run: Run, recorded: dict, overwrite: bool) -> bool:
+def _begin(run: Run, recorded: dict, vlm: Vlm) -> bool:
     """Whether there is work. Before the tree is done one may change one's mind: recorded answers are found by what was asked of whom."""
-    last, inputs = run.stage("label"), ("parts.npz", "surface.npz")
-    unfinished = last is not None and last["event"] == "start" and last["inputs"] == {i: sha256(run / i) for i in inputs}
-    if unfinished and last["config"] != as_config(recorded) and not overwrite:
-        return run.begin("label", recorded, inputs, overwrite=True, keep=("labels.jsonl", "views"))
-    return run.begin("label", recorded, inputs, overwrite=overwrite, keep=("labels.jsonl",))
+    last, other = run.stage("label"), named_by(run)
+    if last is not None and vlm.source == "rule" and other not in (None, vlm.identity):
+        raise RunError(
+            f"The names in {run.path} are by {other}; measured names would take their place. Name the model again (vlm:…), or give "
+            "--overwrite; what the model answered stays recorded."
+        )
+    unfinished = last is not None and last["event"] == "start" and last["inputs"] == {i: sha256(run / i) for i in INPUTS}
+    if unfinished and last["config"] != as_config(recorded):
+        return run.begin("label", recorded, INPUTS, overwrite=True, keep=("labels.jsonl", "views"))
+    return run.begin("label", recorded, INPUTS, keep=("labels.jsonl",))
 
 
 @dataclass
@@ -189,8 +214,8 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.subject = subject_of(self.run, self.config, self.pictures)
-        self.asker = Asker(self.vlm, self.run.answers(), self._write_answer, self.how.max_calls)
-        self._journal = {part: entry for part, entry in self.run.label_journal().items()}
+        self.asker = Asker(self.vlm, {} if self.how.ask_anew else self.run.answers(), self._write_answer, self.how.max_calls)
+        self._journal: dict[int, tuple[NodeLabel, str]] = {}
         self._failed: set[int] = set()
         self._labelled: set[int] = set()
         total = self.subject.parts.num_parts if self.how.only is None else 1
@@ -198,6 +223,7 @@ class _Work:
 
     def walk(self) -> bool:
         """Whether the whole tree is done now; what is missing is for the next go."""
+        self._journal = dict(self.run.label_journal())
         try:
             if self.how.only is not None:
                 self._one(self.how.only)

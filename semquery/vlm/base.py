@@ -19,7 +19,14 @@ VERSION = 2  # of what a key is made of: raised when equal requests may no longe
 
 
 class VlmError(Exception):
-    """One request that failed for good: the model could not be reached, refused, or ran out of room. Others may succeed."""
+    """One request that failed for good: the model could not be reached, refused, or ran out of room. Others may succeed.
+
+    `is_away`: nobody answered, however often it was tried; when that goes on, others will not succeed either.
+    """
+
+    def __init__(self, message: str, is_away: bool = False) -> None:
+        super().__init__(message)
+        self.is_away = is_away
 
 
 @dataclass(frozen=True)

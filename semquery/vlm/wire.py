@@ -70,7 +70,7 @@ class Wire:
                 last = error
             if attempt < tries - 1:
                 time.sleep(self.patience.wait(attempt, last.wait, self._random.random()))
-        raise VlmError(f"{self.url} did not answer in {tries} {'try' if tries == 1 else 'tries'}; the last time: {last}.")
+        raise VlmError(f"{self.url} did not answer in {tries} {'try' if tries == 1 else 'tries'}; the last time: {last}.", is_away=True)
 
     def knock(self) -> None:
         """Connect. Raises OSError when nobody opens."""
