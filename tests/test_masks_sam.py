@@ -10,9 +10,10 @@ import pytest
 import torch
 from checkpoints_sam import EVERYTHING, FAMILIES, SIDE, write_checkpoint
 from helpers import write_photo
+from safetensors.torch import load_file
 
 from semquery import stages
-from semquery.masks import MaskSource, Sam, checkpoint, containing_mask, everywhere, identity
+from semquery.masks import MaskFolder, MaskSource, Regions, Sam, checkpoint, containing_mask, everywhere, identity
 from semquery.masks.checkpoint import points_that_fit
 from semquery.masks.grid import points_on
 from semquery.store import Run, RunError
@@ -45,6 +46,18 @@ def closed():
 @pytest.fixture(params=FAMILIES)
 def model(request, checkpoints):
     return sam_of(checkpoints[request.param]).open()
+
+
+def cut(file, length) -> None:
+    """Keep so many bytes of a file, or such a part of it."""
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(length * len(whole)) if isinstance(length, float) else length])
+
+
+def torn_copy(source, folder, length=0.5):
+    shutil.copytree(source, folder)
+    cut(folder / "model.safetensors", length)
+    return folder
 
 
 def sam_of(folder, **settings) -> Sam:
@@ -299,6 +312,49 @@ def test_no_checkpoint_says_how_to_get_one(tmp_path):
         assert told in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_a_path_that_is_not_there_is_called_a_folder_and_no_name_of_a_hub(tmp_path):
+    for name in (str(tmp_path / "gone"), "sam-vit-base", "./sam", "../models/sam", "models\\sam"):
+        with pytest.raises(ValueError, match="a name on the hub like facebook/sam-vit-base.$") as refused:
+            Sam(name).check(["view"])
+        assert str(refused.value).startswith(f"There is no folder {name}; expected a checkpoint's folder") and "Repo id" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("settings", "told"), [
+    ({"points_per_side": 0}, "points-per-side is 0; expected 1 or more."), ({"points_per_batch": -3}, "points-per-batch is -3; expected 1 or more."),
+    ({"max_side": 0}, "max-side is 0; expected 1 or more."), ({"crop_points_downscale": 0}, "crop-points-downscale is 0; expected 1 or more."),
+    ({"crop_layers": -1}, "crop-layers is -1; expected 0 or more."), ({"min_region": -1}, "min-region is -1; expected 0 or more."),
+    ({"stability_offset": -0.5}, "stability-offset is -0.5; expected 0 or more."), ({"box_iou": 1.5}, "box-iou is 1.5; expected a number from 0 to 1."),
+    ({"same_iou": -0.1}, "same-iou is -0.1; expected a number from 0 to 1."), ({"crop_box_iou": float("nan")}, "crop-box-iou is nan; expected a number"),
+    ({"min_stability": 95.0}, "min-stability is 95.0; expected 1 at most."), ({"min_predicted_iou": 1.1}, "min-predicted-iou is 1.1; expected 1 at most."),
+    ({"crop_overlap": 1.0}, "crop-overlap is 1.0; expected 0 or more and less than 1."),
+])
+def test_settings_that_make_no_sense_are_refused(settings, told):
+    with pytest.raises(ValueError) as refused:
+        Sam(**settings)
+    assert str(refused.value).startswith(told)
+    assert Sam().checkpoint == ""  # what nothing is chosen with stays constructible
+
+
+@pytest.mark.parametrize("length", [0, 200, 0.5])
+def test_weights_that_are_cut_off_are_called_incomplete(checkpoints, tmp_path, length):
+    source = torn_copy(checkpoints["sam"], tmp_path / "torn", length)
+    with pytest.raises(ValueError, match=r"torn cannot be read: its weights are incomplete or broken \(.+\)\. Download it again\.$") as refused:
+        sam_of(source).open()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("length", [0, 5, 0.5])
+def test_weights_in_the_older_form_that_are_cut_off_are_called_incomplete_too(checkpoints, tmp_path, length):
+    folder = shutil.copytree(checkpoints["sam"], tmp_path / "torn")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert sam_of(folder).open().family == "sam"
+    Sam().close()
+    cut(folder / "pytorch_model.bin", length)
+    with pytest.raises(ValueError, match=r"torn cannot be read: its weights are incomplete or broken"):
+        sam_of(folder).open()
+
+
 def test_a_name_on_the_hub_is_not_looked_up_unasked(monkeypatch):
     monkeypatch.setattr(watch, "on", True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
@@ -370,8 +426,71 @@ def test_a_missing_checkpoint_is_told_before_anything_is_written(tmp_path):
     assert not run.manifest() and not (run / "masks").exists()
 
 
+def test_after_weights_that_could_not_be_read_good_ones_do_without_overwrite(checkpoints, tmp_path):
+    run, folder = Run(tmp_path / "run", create=True), torn_copy(checkpoints["sam"], tmp_path / "sam")
+    with pytest.raises(ValueError, match="incomplete or broken"):
+        stages.make_masks(run, views(tmp_path, 2), sam_of(folder))
+    assert not run.manifest() and not (run / "masks").exists()
+    shutil.copy(checkpoints["sam"] / "model.safetensors", folder)
+    stages.make_masks(run, views(tmp_path, 2), sam_of(folder))
+    assert run.stage("masks")["event"] == "done" and run.masked_views() == ["v0", "v1"]
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def broken_sources(checkpoints, folder) -> dict:
+    (folder / "labels").mkdir()
+    for k in range(2):
+        (folder / "labels" / f"v{k}.json").write_text(["[]", "[3]"][k])
+    return {
+        "incomplete or broken": sam_of(torn_copy(checkpoints["sam"], folder / "torn")),
+        "'abacus' cannot be used": sam_of(checkpoints["sam"], device="abacus"),
+        "There is no folder": sam_of(folder / "gone"),
+        "v1.json: mask 0": MaskFolder(folder / "labels"),
+        "is what --overwrite clears": MaskFolder(folder / "run" / "masks"),
+    }
+
+
+def test_overwriting_loses_nothing_when_the_new_source_or_a_photo_cannot_be_read(checkpoints, tmp_path):
+    run, photos = Run(tmp_path / "run", create=True), views(tmp_path, 2)
+    stages.make_masks(run, photos, sam_of(checkpoints["sam"]))
+    before = contents(tmp_path / "run")
+    assert {"masks/v0.npz", "masks/v1.npz", "run.jsonl"} <= before.keys()
+    for told, source in broken_sources(checkpoints, tmp_path).items():
+        with pytest.raises(ValueError, match=told):
+            stages.make_masks(run, photos, source, overwrite=True)
+        assert contents(tmp_path / "run") == before and checkpoint.open_checkpoint.cache_info().currsize == 0
+    photos[1][1].write_bytes(photos[1][1].read_bytes()[:60])
+    for source in (sam_of(checkpoints["sam"]), Regions()):
+        with pytest.raises(ValueError, match=r"v1\.png cannot be read as an image"):
+            stages.make_masks(run, photos, source, overwrite=True)
+        assert contents(tmp_path / "run") == before and checkpoint.open_checkpoint.cache_info().currsize == 0
+
+
+def test_overwriting_with_a_source_that_works_makes_everything_anew(checkpoints, tmp_path):
+    run, photos = Run(tmp_path / "run", create=True), views(tmp_path, 2)
+    stages.make_masks(run, photos, sam_of(checkpoints["sam"]))
+    (run / "masks" / "stray.txt").write_text("of before")
+    stages.make_masks(run, photos, sam_of(checkpoints["sam2"]), overwrite=True)
+    assert not (run / "masks" / "stray.txt").exists() and run.masked_views() == ["v0", "v1"]
+    assert [line["event"] for line in run.manifest()] == ["start", "done", "start", "done"]
+
+
+def test_a_model_is_not_opened_when_all_masks_are_there(checkpoints, tmp_path, monkeypatch):
+    run, photos, source = Run(tmp_path / "run", create=True), views(tmp_path, 2), sam_of(checkpoints["sam"])
+    stages.make_masks(run, photos, source)
+    (run / "run.jsonl").rename(tmp_path / "aside.jsonl")
+    monkeypatch.setattr(Sam, "open", lambda self: pytest.fail("opened"))
+    stages.make_masks(run, photos, source)  # masks that were linked here, and no record of them
+    stages.make_masks(run, photos, source)
+    assert [line["event"] for line in run.manifest()] == ["start", "done"]
+
+
 def test_a_model_that_finds_nothing_anywhere_is_an_error(checkpoints, tmp_path):
-    with pytest.raises(RunError, match="None of the 2 views has a single mask"):
+    told = r"None of the 2 views has a single mask.*lower min-predicted-iou \(now 0\.88\) or min-stability \(now -1\) and give --overwrite"
+    with pytest.raises(RunError, match=told):
         stages.make_masks(Run(tmp_path / "run", create=True), views(tmp_path, 2), sam_of(checkpoints["sam"], min_predicted_iou=0.88))
 
 
@@ -385,6 +504,9 @@ def test_the_command_line_takes_a_checkpoint(checkpoints, tmp_path, capsys):
     assert "masks: 2 views" in capsys.readouterr().out and Run(tmp_path / "run").masked_views() == ["v0", "v1"]
     assert main([*arguments, "--source.checkpoint", "gone/away"]) == 2
     assert capsys.readouterr().err.startswith("semquery masks: There is no checkpoint gone/away, neither a folder nor in the local cache")
+    with pytest.raises(SystemExit, match="2"):  # of the reader of arguments, which draws a box about the sentence
+        main([*arguments, "--source.max-side", "0"])
+    assert "max-side is 0; expected 1 or more." in capsys.readouterr().err
 
 
 def test_sam_is_one_of_the_sources():

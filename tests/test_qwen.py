@@ -1,5 +1,6 @@
 """Qwen in process: answers equal those of generate(), however much of a prompt was known before. Random weights, three families."""
 
+import shutil
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints_qwen import FAMILIES, as_first_published, build_qwen
+from checkpoints_sam import write_checkpoint
 from PIL import Image
 
 from semquery.vlm import decoding, qwen
@@ -404,6 +406,41 @@ def test_half_a_checkpoint_is_refused(folders, tmp_path):
         find_checkpoint(str(tmp_path))
     with pytest.raises(ValueError, match=r"lacks 1 of the model's weights \(a\.weight, …\)"):
         check_complete({"missing_keys": {"a.weight"}}, tmp_path)
+
+
+def test_a_checkpoint_without_its_tokenizer_says_so(folders, tmp_path):
+    folder = shutil.copytree(folders["qwen2_5_vl"], tmp_path / "qwen")
+    (folder / "tokenizer.json").unlink()  # tokenizer_config.json is none
+    with pytest.raises(ValueError, match=r"qwen is not a whole checkpoint: it has no tokenizer\. Download it again\.$"):
+        QwenVl(str(folder)).check()
+    with pytest.raises(ValueError, match=r"from one of: \(1\) a `tokenizers` library"):  # the library's own words, not cut off at the colon
+        open_checkpoint(folder, device="cpu")
+
+
+def test_a_checkpoint_that_came_only_in_part_says_how_to_get_the_rest(folders, tmp_path, monkeypatch):
+    folder = shutil.copytree(folders["qwen2_5_vl"], tmp_path / "qwen")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(folder))
+    assert find_checkpoint("me/mine") == folder
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"it has no weights \(\*\.safetensors\)\. Get the rest with `hf download me/mine`"):
+        find_checkpoint("me/mine")
+
+
+@pytest.mark.parametrize("length", [0, 200, 0.5])
+def test_weights_that_are_cut_off_are_called_incomplete(folders, tmp_path, length):
+    folder = shutil.copytree(folders["qwen2_5_vl"], tmp_path / "qwen")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: int(length * len(whole)) if isinstance(length, float) else length])
+    with pytest.raises(ValueError, match=r"qwen cannot be read: its weights are incomplete or broken \(.+\)\. Download it again\.$"):
+        QwenVl(str(folder), device="cpu").check()
+
+
+def test_a_checkpoint_of_another_kind_is_called_what_it_is(tmp_path, monkeypatch):
+    folder = write_checkpoint("sam", tmp_path / "sam")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(folder))
+    for name in (str(folder), "facebook/sam-vit-base"):
+        with pytest.raises(ValueError, match="sam is a 'sam' checkpoint; expected Qwen2.5-VL, Qwen3-VL, Qwen3.5 or a checkpoint built like them"):
+            QwenVl(name).check()
 
 
 def test_checkpoints_in_the_layout_of_the_first_ones_are_the_same_model(folders, old, tmp_path):

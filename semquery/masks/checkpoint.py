@@ -9,6 +9,7 @@ Low masks are the model's own, small and square; logits are above 0 inside a mas
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,6 +49,11 @@ def find_family(checkpoint: str, download: bool) -> str:
         raise ValueError(
             f"{checkpoint} is a file; expected a folder with config.json and weights, as transformers reads them "
             f"(the .pth files of the original repositories are not). {HOW_TO_GET_ONE}"
+        )
+    if not Path(checkpoint).is_dir() and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", checkpoint):
+        raise ValueError(
+            f"There is no folder {checkpoint}; expected a checkpoint's folder (`hf download facebook/sam-vit-base --local-dir "
+            "sam-vit-base` makes one), or a name on the hub like facebook/sam-vit-base."
         )
     try:
         family = AutoConfig.from_pretrained(checkpoint, local_files_only=not download).model_type
@@ -163,7 +169,10 @@ class Segmenter:
 @lru_cache(maxsize=1)
 def open_checkpoint(checkpoint: str, download: bool, device_name: str, precision_name: str, points_per_batch: int) -> Segmenter:
     """Open a checkpoint, or hand out the one that is open. `open_checkpoint.cache_clear()` gives its memory back."""
+    from pickle import UnpicklingError
+
     import transformers
+    from safetensors import SafetensorError
 
     family, device = find_family(checkpoint, download), pick_device(device_name)
     precision = pick_precision(precision_name, device)
@@ -171,12 +180,25 @@ def open_checkpoint(checkpoint: str, download: bool, device_name: str, precision
         model, told = transformers.AutoModelForMaskGeneration.from_pretrained(
             checkpoint, local_files_only=not download, dtype=torch.float32, output_loading_info=True)
         processor = getattr(transformers, PROCESSORS[family]).from_pretrained(checkpoint, local_files_only=not download)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, EOFError, UnpicklingError) as error:
+        if is_broken_file(error):
+            raise ValueError(
+                f"{checkpoint} cannot be read: its weights are incomplete or broken ({_first_line(error)}). Download it again."
+            ) from error
         raise ValueError(f"{checkpoint} cannot be opened as {family} ({_first_line(error)}). {HOW_TO_GET_ONE}") from error
     _check_weights(checkpoint, model, told)
     model = model.eval().requires_grad_(False).to(device)
     batches = Batches(min(points_per_batch, points_that_fit(free_bytes(device), bytes_per_point(model.config))))
     return Segmenter(Path(checkpoint).name, family, model, processor, device, precision, batches)
+
+
+def is_broken_file(error: Exception) -> bool:
+    """Whether an error says that a file of weights is torn; torch has no class for it, only words."""
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+
+    return isinstance(error, SafetensorError | EOFError | UnpicklingError) or "PytorchStreamReader failed" in str(error)
 
 
 def _check_weights(checkpoint: str, model: Any, told: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ def masks_of_json(path: Path, frame: tuple[int, int]) -> tuple[Bool[np.ndarray, 
     masks, scores = [], []
     for number, record in enumerate(records):
         try:
+            _check_form(record)
             masks.append(mask_of(record["segmentation"], frame))
             scores.append(score_of(record))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
@@ -44,11 +45,34 @@ def _records(path: Path, frame: tuple[int, int]) -> tuple[list[Any], tuple[int, 
     if isinstance(held, dict) and isinstance(held.get("annotations"), list):
         told = held["image"] if isinstance(held.get("image"), dict) else {}
         if {"height", "width"} <= told.keys():
-            frame = int(told["height"]), int(told["width"])
+            frame = _frame(path, told)
         held = held["annotations"]
     if not isinstance(held, list):
         raise ValueError(f'{path} holds a JSON {type(held).__name__}; expected a list of masks, or {{"image": .., "annotations": [..]}}.')
     return held, frame
+
+
+def _frame(path: Path, told: dict[str, Any]) -> tuple[int, int]:
+    try:
+        return int(told["height"]), int(told["width"])
+    except (ValueError, TypeError, OverflowError) as error:
+        sides = f"the height {told['height']!r} and the width {told['width']!r}"
+        raise ValueError(f"{path}: its image has {sides}; expected numbers.") from error
+
+
+def _check_form(record: Any) -> None:
+    """Raise ValueError when a record is not built as the head of this file says."""
+    if not isinstance(record, dict):
+        raise ValueError(f'it is a JSON {type(record).__name__}; expected {{"segmentation": ..}}')
+    held = record["segmentation"]
+    if not isinstance(held, dict | list):
+        raise ValueError(f'its segmentation is a JSON {type(held).__name__}; expected {{"size": [h, w], "counts": ..}} or polygons')
+    if isinstance(held, dict) and not (_is_pair(held["size"]) and isinstance(held["counts"], str | list)):
+        raise ValueError('its size or its counts are of another form; expected {"size": [h, w], "counts": run lengths}')
+
+
+def _is_pair(held: Any) -> bool:
+    return isinstance(held, list) and len(held) == 2 and all(isinstance(side, int) for side in held)
 
 
 def mask_of(segmentation: Any, frame: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

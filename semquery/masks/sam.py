@@ -15,6 +15,15 @@ from jaxtyping import UInt8
 from semquery.manifest import as_config, sha256
 from semquery.types import MaskStack
 
+# settings, what they have to be, and how that is told; thresholds have no lower end: far below 0 they let everything pass
+SANE = (
+    (("points_per_side", "points_per_batch", "crop_points_downscale", "max_side"), "1 or more", lambda value: value >= 1),
+    (("crop_layers", "min_region", "stability_offset"), "0 or more", lambda value: value >= 0),
+    (("box_iou", "crop_box_iou", "same_iou"), "a number from 0 to 1", lambda value: 0 <= value <= 1),
+    (("min_predicted_iou", "min_stability"), "1 at most", lambda value: value <= 1),
+    (("crop_overlap",), "0 or more and less than 1", lambda value: 0 <= value < 1),
+)
+
 
 @dataclass(frozen=True)
 class Sam:
@@ -58,6 +67,12 @@ class Sam:
     """Of two masks that overlap more than this once they are clean the worse is dropped."""
     max_side: int = 1024
     """Longest side of the masks, pixels; the model looks at the photo itself."""
+
+    def __post_init__(self) -> None:
+        for names, expected, is_sane in SANE:
+            for name in names:
+                if not is_sane(value := getattr(self, name)):
+                    raise ValueError(f"{name.replace('_', '-')} is {value}; expected {expected}.")
 
     def check(self, names: list[str]) -> None:
         """Raise before any work when there is no checkpoint of the family; opens no weights."""

@@ -7,12 +7,14 @@ reaches for the network.
 
 import hashlib
 import inspect
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SIZES = {"Qwen/Qwen2.5-VL-3B-Instruct": 7.5, "Qwen/Qwen2.5-VL-7B-Instruct": 16.6, "Qwen/Qwen2.5-VL-72B-Instruct": 147.0}  # GB
+FAMILIES = "Qwen2.5-VL, Qwen3-VL, Qwen3.5 or a checkpoint built like them"
 NEEDED = ("*.json", "*.jinja", "*.txt", "*.safetensors")  # of the files of a repository
 
 
@@ -35,26 +37,40 @@ def find_checkpoint(name: str, download: bool = False) -> Path:
     """The folder of a checkpoint. Raises ValueError that says how to get it when it is not here."""
     if Path(name).expanduser().is_dir():
         return checked_folder(Path(name).expanduser())
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise ValueError(f"There is no folder {name}; expected a checkpoint's folder, or a name on the hub like {next(iter(SIZES))}.")
     from huggingface_hub import snapshot_download
 
     try:
-        return checked_folder(Path(snapshot_download(name, local_files_only=not download, allow_patterns=list(NEEDED))))
-    except (OSError, ValueError) as error:  # not in the cache, or only in part; offline; no such name
+        folder = Path(snapshot_download(name, local_files_only=not download, allow_patterns=list(NEEDED)))
+    except (OSError, ValueError) as error:  # not in the cache; offline; no such name
         raise ValueError(how_to_get(name, first_line(error) if download else "")) from error
+    return checked_folder(folder, f"Get the rest with `hf download {name}`, or set download (--vlm.download)")
 
 
-def checked_folder(folder: Path) -> Path:
-    """The folder, if it holds what a checkpoint needs."""
+def checked_folder(folder: Path, remedy: str = "Download it again") -> Path:
+    """The folder, if it holds what a checkpoint needs. Raises ValueError that tells what it holds instead, or lacks."""
+    check_family(folder)
     wanted = {
-        "config.json": ("config.json",), "weights (*.safetensors)": ("*.safetensors",), "tokenizer": ("tokenizer*.json", "vocab.json"),
+        "config.json": ("config.json",), "weights (*.safetensors)": ("*.safetensors",), "tokenizer": ("tokenizer.json", "vocab.json"),
         "picture processor": ("processor_config.json", "preprocessor_config.json"),
     }
     missing = [what for what, patterns in wanted.items() if not any(any(folder.glob(p)) for p in patterns)]
     if missing:
-        raise ValueError(f"{folder} is not a whole checkpoint: it has no {', no '.join(missing)}. Download it again.")
+        raise ValueError(f"{folder} is not a whole checkpoint: it has no {', no '.join(missing)}. {remedy}.")
     return folder
+
+
+def check_family(folder: Path) -> None:
+    """Raise when config.json names a kind of model that reads no pictures with words; what names none is left to what follows."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as READS_PICTURES
+
+    try:
+        family = str(json.loads((folder / "config.json").read_bytes())["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if family not in READS_PICTURES:
+        raise ValueError(f"{folder} is a {family!r} checkpoint; expected {FAMILIES}.")
 
 
 def how_to_get(name: str, why: str = "") -> str:
@@ -118,6 +134,7 @@ def choose_attention(wanted: str, device: Any, dtype: Any) -> str:
 
 def open_checkpoint(folder: Path, device: str = "auto", dtype: str = "auto", attention: str = "auto") -> Opened:
     """Model and processor from a folder. Raises ValueError when it is of another kind, incomplete, or too large for the device."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     place = choose_device(device)
@@ -127,7 +144,11 @@ def open_checkpoint(folder: Path, device: str = "auto", dtype: str = "auto", att
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
         model, found = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=kind, attn_implementation=kernel, local_files_only=True, output_loading_info=True)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (SafetensorError, EOFError) as error:
+        raise ValueError(
+            f"{folder} cannot be read: its weights are incomplete or broken ({first_line(error)}). Download it again."
+        ) from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise ValueError(f"{folder} cannot be opened as a vision-language model: {first_line(error)}") from error
     check_kind(model, folder)
     check_complete(found, folder)
@@ -148,7 +169,7 @@ def placed(model: Any, device: Any) -> Any:
 def check_kind(model: Any, folder: Path) -> None:
     if not hasattr(getattr(model, "model", None), "get_rope_index") or not hasattr(model.config, "image_token_id"):
         raise ValueError(
-            f"{folder} holds a {type(model).__name__}; expected Qwen2.5-VL, Qwen3-VL, Qwen3.5 or a checkpoint built like them. "
+            f"{folder} holds a {type(model).__name__}; expected {FAMILIES}. "
             "Ask other models through a server (OpenAiServer)."
         )
     if "mm_token_type_ids" not in inspect.signature(model.model.get_rope_index).parameters:
@@ -169,5 +190,6 @@ def device_name(device: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the pages that may follow."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error says, without the pages that may follow; where its first line only announces, the second with it."""
+    first, *more = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{first.rstrip()} {more[0].strip()}" if more and first.rstrip().endswith(":") else first
