@@ -6,7 +6,8 @@ A part is shown in the captured photo that shows it best, in two pictures:
     whole scene are shown in the whole photo, if they are large enough in it.
   its close-up: the part in a padded square, enlarged, marked in the configuration's style. Beyond the photo's border
     is white only where the photo is smaller than the square; otherwise the square is moved inside.
-Where the close-up would show no less than its place, one picture is enough: so it is for the whole scene.
+Where the close-up would show no less than its place, and marks it no otherwise (style `outlined`), one picture is
+enough: so it is for the whole scene.
 
 Three kinds of parts are not shown so. One that covers few pixels even in its best photo, and has more surface points than
 that: its close-up is drawn from the surface, from in front of it. One that is mostly hidden in its best photo: a drawing of
@@ -38,7 +39,7 @@ from semquery.views import part_mask, png_bytes
 Style = Literal["outlined", "black", "white", "dim", "blur"]
 KEPT_PHOTOS = 12  # in memory
 LEAST_FRAME = 8.0  # pixels of a photo that a frame shows at least
-ENOUGH = 0.8  # of the width of the place: a close-up that is no closer is left out
+ENOUGH = 0.8  # of the width of the place: an outlined close-up that is no closer is left out
 
 _PLACE = "In the first picture the part in question is outlined in red; the red line is drawn on the picture and is no part of the scene."
 IN_WORDS: dict[str, str] = {  # how each style marks the part, for prompts
@@ -48,6 +49,9 @@ IN_WORDS: dict[str, str] = {  # how each style marks the part, for prompts
     "dim": f"{_PLACE} In the others all else is darkened.",
     "blur": f"{_PLACE} In the others all else is blurred.",
 }
+
+_ANY = float("inf")
+_RANGES = {"side": (16, _ANY), "views": (1, _ANY), "pad": (0, 10), "context": (1, _ANY), "least_pixels": (0, _ANY), "least_share": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,12 @@ class PortraitConfig:
     least_share: float = 0.35
     """A part of which its best photo shows a smaller share of what would be seen if nothing stood before it is also drawn alone."""
 
+    def __post_init__(self) -> None:
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                upper = "" if most == _ANY else f" and at most {most:g}"
+                raise ValueError(f"Pictures of parts: {name} is {getattr(self, name):g}; expected at least {least:g}{upper}.")
+
 
 def portraits(
     surface: Surface, parts: PartTree, cameras: Cameras, photo: Callable[[str], UInt8[np.ndarray, "_ _ _"]],
@@ -80,8 +90,6 @@ def portraits(
     `photo`: view → the photo, RGB or RGBA. `supporting`: the views that the tree's supports count, by default all that
     show the surface, by name. A part without points has no pictures.
     """
-    if config.side < 16 or config.views < 1 or config.pad < 0 or config.context < 1:
-        raise ValueError(f"portraits: {config}; expected side ≥ 16, views ≥ 1, pad ≥ 0 and context ≥ 1.")
     names = sorted(surface.point_of_pixel) if supporting is None else supporting
     return _Painter(surface, parts, cameras, photo, config, names).pictures
 
@@ -121,15 +129,11 @@ class _Painter:
 
     def _captured(self, part: int, inside: Bool[np.ndarray, " n"], views: list[int]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
         """The part's place in its best view, and a close-up from each view."""
-        if self.config.style != "black":
-            place = self.place_frame(part, views[0])
-            first = [self._cut(inside, views[0], place, outlined)]
-        else:
-            place, first = None, []
-        close = self.close_frame(part, views[0])
+        place, close = self.place_frame(part, views[0]), self.close_frame(part, views[0])
+        first = [self._cut(inside, views[0], place, outlined)] if self.config.style != "black" else []
         if self._is_small(part, views[0]):
             return [*first, self._drawn(inside, self._towards(inside, views))]
-        if place is not None and close.longer >= ENOUGH * place.longer:
+        if self.config.style == "outlined" and close.longer >= ENOUGH * place.longer:
             views = views[1:]  # its place is a close-up
         return first + [self._cut(inside, view, self.close_frame(part, view), self.mark) for view in views]
 

@@ -40,6 +40,14 @@ class ReportConfig:
     megabytes: float = 10.0
     """Most room for pictures in the page; thumbnails come on top of it, about 3 kB a part."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.unsure <= 1:
+            raise ValueError(f"The report's unsure is {self.unsure:g}; expected a confidence within 0..1.")
+        if self.side < 32:
+            raise ValueError(f"The report's side is {self.side}; expected pictures of at least 32 pixels.")
+        if not 0 < self.megabytes < math.inf:
+            raise ValueError(f"The report's megabytes are {self.megabytes:g}; expected some room for pictures, a number above 0.")
+
 
 @dataclass(frozen=True)
 class Heading:

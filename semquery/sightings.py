@@ -19,7 +19,7 @@ from semquery.types import Cameras, PartTree, Surface
 
 CELLS = 8  # along the longest side of a part
 STRAY = 0.01  # share of a part's pixels that may lie outside its box on each side: some pixels show wrong points
-CUT_OFF = 0.25  # worth of a view in which the part touches the border, against one in which it lies free
+CUT_OFF = 0.25  # worth of a view in which the part touches one side of the border, against one in which it lies free; once per side
 BARE = 0.25  # worth of a view that shows none of the part's own parts, against one that shows them all: a thing's back says little
 EDGE_ON = 0.05  # least worth of a view by its frontality: a part seen edge on is still seen
 
@@ -106,15 +106,15 @@ def _span(
 def worths(seen: Sightings, parts: PartTree, supporting: Sequence[str], pad: float) -> Float64[np.ndarray, "v p"]:
     """How well each view shows each part: pixels × margin × frontality × share visible × own parts visible; 0 = not at all.
 
-    The margin is whole where `pad` of the part's width is free around it, and CUT_OFF where it touches the border. A view
-    with a mask that is evidence for the part shows it whole and by itself: it is worth up to twice as much, by the
+    The margin is the product over the four sides: 1 where `pad` of the part's width is free between it and the border, and
+    CUT_OFF where it touches it. What fills the frame is worth the least: the eye takes it for the ground. A view with a mask that is evidence for the part shows it whole and by itself: it is worth up to twice as much, by the
     mask's IoU. `supporting`: the names that the tree's view numbers count.
     """
     top, left, bottom, right = np.moveaxis(seen.box.astype(np.float64), -1, 0)
     height, width = seen.sizes.T[..., None]
-    gap = np.minimum.reduce([top, left, height - bottom, width - right])
+    gaps = np.stack([top, left, height - bottom, width - right])
     wanted = pad * np.maximum(np.maximum(bottom - top, right - left), 1)
-    margin = CUT_OFF + (1 - CUT_OFF) * np.clip(gap / np.maximum(wanted, 1e-9), 0, 1)
+    margin = (CUT_OFF + (1 - CUT_OFF) * np.clip(gaps / np.maximum(wanted, 1e-9), 0, 1)).prod(0)
     revealed = BARE + (1 - BARE) * _share_of_children(seen, parts)
     return seen.pixels * margin * np.maximum(seen.frontality, EDGE_ON) * seen.share * revealed * (1 + _support(seen, parts, supporting))
 

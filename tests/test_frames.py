@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semquery.frames import MARKINGS, WIDTH, Frame, cut_out, cut_out_mask, meeting, moved_inside, outlined, square_around, without_specks
+from semquery.frames import MARKINGS, WIDTH, Frame, cut_out, cut_out_mask, meeting, moved_inside, off_the_border, outlined, square_around, without_specks
 from semquery.pictures import OUTLINE
 
 GREY = np.full((60, 80, 3), 100, np.uint8)
@@ -114,11 +114,50 @@ def test_no_pixel_is_lost_when_a_mask_is_reduced_and_its_steps_are_rounded_when_
 @pytest.mark.parametrize("color", [(100, 100, 100), OUTLINE, (255, 255, 255)], ids=["grey", "red", "white"])
 def test_a_line_runs_around_the_part_and_a_white_one_around_that(mask, color):
     image = np.full((60, 80, 3), color, np.uint8)
-    drawn = outlined(image, mask)
-    away = slow_distance(mask)
-    assert (drawn[mask] == color).all()
+    drawn, kept = outlined(image, mask), slow_off_the_border(mask, WIDTH + 1)
+    away = slow_distance(kept)
+    assert (drawn[kept] == color).all()
     assert is_line(drawn)[(away >= 1) & (away <= WIDTH)].all()
     assert (drawn[away == WIDTH + 1] == 255).all() and (drawn[away > WIDTH + 1] == color).all()
+
+
+def slow_off_the_border(mask: np.ndarray, room: int) -> np.ndarray:
+    """Piece after piece, a piece being what can be walked to along rows and columns."""
+    kept, left = np.zeros_like(mask), set(zip(*np.nonzero(mask), strict=True))
+    while left:
+        piece, new = set(), {next(iter(left))}
+        while new:
+            piece |= new
+            new = {(y + dy, x + dx) for y, x in new for dy, dx in ((1, 0), (-1, 0), (0, 1), (0, -1))} & left - piece
+        left -= piece
+        inner = {(y, x) for y, x in piece if room <= y < mask.shape[0] - room and room <= x < mask.shape[1] - room}
+        for at in inner if 2 * len(inner) >= len(piece) else piece:
+            kept[at] = True
+    return kept
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 25), st.integers(1, 25), st.integers(1, 4))
+def test_what_is_taken_off_the_border_is_so_piece_by_piece(seed, height, width, room):
+    mask = np.random.default_rng(seed).random((height, width)) > 0.4
+    assert (off_the_border(mask, room) == slow_off_the_border(mask, room)).all()
+
+
+def test_a_part_that_runs_off_the_picture_is_outlined_along_its_border_and_not_only_around_what_stands_on_it():
+    table = ~square((60, 80), 20, 30, 20, 20)  # fills the picture around a thing that stands on it
+    drawn = outlined(GREY, table)
+    line, far = is_line(drawn), slow_distance(square((60, 80), 0, 0, 60, 80) & ~square((60, 80), 1, 1, 58, 78))
+    assert line[(far >= 1) & (far <= WIDTH)].all() and (drawn[far == 0] == 255).all()
+    assert line[20:23, 30:50].all() and not line[WIDTH + 1 : 20, WIDTH + 1 : -WIDTH - 1].any()
+    half = is_line(outlined(GREY, square((60, 80), 0, 0, 60, 40)))  # three sides of it on the border
+    assert half[30, :7].tolist() == [False, True, True, True, False, False, False]
+    assert half[:, 20].tolist() == [False, True, True, True] + 52 * [False] + [True, True, True, False]
+    assert half[30, 40 : 40 + WIDTH].all() and not half[:, 50:].any()
+
+
+def test_what_is_no_wider_than_the_line_is_not_painted_over_along_the_border():
+    rail = square((60, 80), 0, 10, 5, 40)
+    assert (outlined(GREY, rail)[rail] == 100).all()
 
 
 def slow_distance(mask: np.ndarray) -> np.ndarray:

@@ -106,8 +106,16 @@ def test_what_is_tiny_in_its_parent_gets_a_smaller_frame():
 
 def test_the_whole_scene_needs_one_picture_and_a_part_that_fills_its_place_too():
     assert len(drawn("room")) == 1 and has_line(drawn("room")[0])
-    assert len(drawn("drawer")) == len(drawn("drawer front")) == 1
-    assert len(drawn("room", style="black")) == 1
+    assert len(drawn("drawer front")) == 1
+    assert len(drawn("room", style="black")) == len(drawn("drawer front", style="black")) == 1
+
+
+@pytest.mark.parametrize("style", ["white", "dim", "blur"])
+def test_a_style_is_seen_in_a_close_up_even_if_that_is_no_closer_than_its_place(style):
+    place, close = drawn("drawer front", style=style)
+    assert (place == drawn("drawer front")[0]).all() and has_line(place) and not has_line(close)
+    assert share_of(close, color("drawer front")) > 0.2 and not np.array_equal(close, place)
+    assert len(drawn("room", style=style)) == 2
 
 
 def test_further_views_are_further_close_ups_best_first():
@@ -261,7 +269,14 @@ def test_supporting_views_are_counted_by_the_names_given():
         assert [seen.views[k] for k in np.flatnonzero(raised > 1.5)] == [row]
 
 
-@pytest.mark.parametrize("wrong", [{"side": 8}, {"views": 0}, {"pad": -0.1}, {"context": 0.5}])
-def test_settings_that_make_no_picture_are_refused(wrong):
-    with pytest.raises(ValueError, match="expected side ≥ 16"):
-        portraits(small_surface(), small_parts(), small_cameras(), lambda view: repainted(small_surface(), view), PortraitConfig(**wrong))
+@pytest.mark.parametrize(("name", "wrong", "told"), [
+    ("side", 0, "side is 0; expected at least 16."), ("views", 0, "views is 0; expected at least 1."),
+    ("pad", -0.1, "pad is -0.1; expected at least 0 and at most 10."), ("context", 0.5, "context is 0.5; expected at least 1."),
+    ("context", float("nan"), "context is nan; expected at least 1."), ("least_pixels", -1, "least_pixels is -1; expected at least 0."),
+    ("least_share", 1.5, "least_share is 1.5; expected at least 0 and at most 1.")])
+def test_settings_that_make_no_picture_are_refused_in_one_sentence(name, wrong, told):
+    with pytest.raises(ValueError) as refused:
+        PortraitConfig(**{name: wrong})
+    assert str(refused.value) == f"Pictures of parts: {told}"
+    with pytest.raises(ValueError, match=name):
+        replace(PortraitConfig(), **{name: wrong})

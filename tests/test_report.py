@@ -186,7 +186,15 @@ def test_where_nothing_is_small_enough_the_first_pictures_in_order_are_kept():
     pictures = {p: [png(200, p)] for p in range(5)}
     one = len(data_url(pictures[4][0], 36))
     assert list(embedded(pictures, [4, 3, 2, 1, 0], ReportConfig(side=200, megabytes=2.5 * one / 1e6))) == [4, 3]
-    assert embedded(pictures, range(5), ReportConfig(megabytes=0.0)) == {}
+    assert embedded(pictures, range(5), ReportConfig(megabytes=1e-6)) == {}
+
+
+@pytest.mark.parametrize(("name", "wrong", "told"), [
+    ("side", 4, "The report's side is 4; expected"), ("unsure", 1.5, "The report's unsure is 1.5; expected"),
+    ("unsure", float("nan"), "The report's unsure is nan; expected"), ("megabytes", 0.0, "The report's megabytes are 0; expected")])
+def test_settings_that_make_no_page_are_refused(name, wrong, told):
+    with pytest.raises(ValueError, match=told):
+        ReportConfig(**{name: wrong})
 
 
 def test_the_page_of_a_thousand_parts_stays_within_its_room():

@@ -6,6 +6,7 @@ Needs Playwright for Python and a Chromium that is already installed; nothing is
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from helpers import small_parts, small_run
@@ -79,11 +80,16 @@ class Visit:
     def hits(self) -> list[int]:
         return [p for p in self.seen() if not self.page.locator(f".part[data-part='{p}'].context").count()]
 
-    def edit(self, part, name, synonyms=None):
+    def field(self, part, name):
+        return self.part(part, f".form [name={name}]")
+
+    def edit(self, part, name, synonyms=None, function=None):
         self.part(part, ".row .edit").click()
         self.part(part, ".form [name=name]").fill(name)
         if synonyms is not None:
             self.part(part, ".form [name=synonyms]").fill(synonyms)
+        if function is not None:
+            self.part(part, ".form [name=function]").fill(function)
         self.part(part, ".form .main").click()
 
 
@@ -215,12 +221,64 @@ def test_an_edit_that_changes_nothing_is_none_and_a_name_must_not_be_empty(visit
     assert not visit.page.locator("#edits li").count()
     visit.edit(1, "   ")
     assert visit.part(1, ".form .wrong").inner_text() == "A part needs a name." and visit.name(1) == "timer knob"
+    visit.field(1, "name").press_sequentially("t")
+    assert not visit.part(1, ".form .wrong").is_visible()  # it has one now
     visit.part(1, ".form .cancel").click()
     assert not visit.page.locator(".form").count()  # forms of parts nobody edits would hold up the browser: 19 s for 1500 of them
 
 
+def test_a_new_name_does_not_inherit_what_was_said_of_the_old_one_unless_it_is_kept(visit):
+    old, said = visit.part(1, ".form .old"), lambda: [visit.field(1, name).input_value() for name in ("synonyms", "function")]
+    visit.part(1, ".row .edit").click()
+    assert said() == ["dial", "turn it to set the time"] and not old.is_visible()
+    visit.field(1, "name").fill("key pad")
+    assert said() == ["", ""] and old.inner_text().startswith("What was said of “timer knob” may not fit another name")
+    visit.field(1, "name").fill(" timer  knob ")
+    assert said() == ["dial", "turn it to set the time"] and not old.is_visible()  # the old name again
+    visit.field(1, "name").fill("key")
+    old.locator(".restore").click()
+    assert said() == ["dial", "turn it to set the time"] and not old.is_visible()
+    visit.field(1, "name").fill("key pad")
+    assert said() == ["dial", "turn it to set the time"]  # kept is kept
+    visit.part(1, ".form .cancel").click()
+    visit.edit(1, "key pad")
+    assert visit.name(1) == "key pad" and not visit.part(1, ".row .function").is_visible()
+    assert json.loads(visit.page.evaluate("editsJson()"))["edits"]["1"] == {"name": "key pad", "synonyms": [], "function": ""}
+
+
+def test_what_was_typed_stays_when_the_name_changes_afterwards(visit):
+    visit.part(1, ".row .edit").click()
+    visit.field(1, "function").fill("press it")
+    visit.field(1, "name").fill("key")
+    assert visit.field(1, "function").input_value() == "press it" and visit.field(1, "synonyms").input_value() == ""
+    visit.part(1, ".form .restore").click()
+    assert visit.field(1, "function").input_value() == "press it" and visit.field(1, "synonyms").input_value() == "dial"
+    visit.part(1, ".form .cancel").click()
+    visit.part(3, ".row .edit").click()
+    visit.field(3, "name").fill("panel")  # nothing was said of it
+    assert not visit.part(3, ".form .old").is_visible()
+
+
+def test_a_measured_name_is_neither_sure_nor_unsure(visit):
+    visit.open(LABELS | {1: NodeLabel(1, "small grey block", confidence=0.3, source="rule", parent_suspect=True)})
+    assert visit.part(1, ".row .badges").inner_text().split("\n")[0] == "measured" and visit.part(1, ".row .sure").inner_text() == ""
+    assert visit.page.locator("[data-filter=unsure]").inner_text() == "Unsure 1"
+    visit.page.locator("[data-filter=unsure]").click()
+    visit.page.locator("#unsure").fill("1")
+    assert visit.hits() == [4, 2]
+    visit.open({p: NodeLabel(p, "block", confidence=0.3, source="rule") for p in range(5)})
+    assert not visit.page.locator(".threshold").is_visible() and visit.page.locator("[data-filter=unsure] b").inner_text() == "0"
+    visit.edit(1, "timer knob")
+    assert visit.part(1, ".row .badges").inner_text().split("\n") == ["edited", "Undo"]
+
+
+def test_the_whole_scene_has_no_parent_to_doubt(visit):
+    visit.open(LABELS | {4: replace(LABELS[4], parent_suspect=True)})
+    assert visit.part(4, ".row .badges").inner_text() == "" and visit.part(1, ".row .badges").inner_text() == "doubts its parent"
+
+
 def test_edits_are_kept_for_their_own_tree_and_end_when_they_have_arrived(visit):
-    visit.edit(1, "clock dial")
+    visit.edit(1, "clock dial", "dial", "turn it to set the time")
     visit.open(identity="another tree")
     assert visit.name(1) == "timer knob"
     visit.open()
@@ -237,8 +295,8 @@ def test_what_is_no_edit_in_the_browsers_drawer_is_passed_over(visit, kept):
 
 
 def test_downloaded_edits_name_the_parts_of_the_run(visit, tmp_path):
-    visit.edit(1, "clock dial", "timer\negg timer")
-    visit.edit(2, "</script> “quoted” 钮\u2028")
+    visit.edit(1, "clock dial", "timer\negg timer", "turn it to set the time")
+    visit.edit(2, "</script> “quoted” 钮\u2028", function="tells the maker")
     with visit.page.expect_download() as download:
         visit.page.click("#download")
     assert download.value.suggested_filename == "edits.json"

@@ -58,8 +58,9 @@ def slow_worth(surface, parts, cameras, view: str, part: int, pad: float) -> tup
     trimmed = int(STRAY * len(hits))
     rows, columns = (sorted(h[k] for h in hits)[trimmed : len(hits) - trimmed] for k in (0, 1))
     box = [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
-    gap = min(box[0], box[1], grid.shape[0] - box[2], grid.shape[1] - box[3])
-    margin = CUT_OFF + (1 - CUT_OFF) * min(1, gap / (pad * max(box[2] - box[0], box[3] - box[1])))
+    margin = 1.0
+    for gap in (box[0], box[1], grid.shape[0] - box[2], grid.shape[1] - box[3]):
+        margin *= CUT_OFF + (1 - CUT_OFF) * min(1, gap / (pad * max(box[2] - box[0], box[3] - box[1])))
     number = sorted(surface.point_of_pixel).index(view)
     ious = [iou for (p, v, _), iou in zip(parts.support, parts.support_iou, strict=True) if (p, v) == (part, number)]
     return len(hits) * margin * max(np.mean(cosines), EDGE_ON) * share * revealed * (1 + max(ious, default=0.0)), box
@@ -90,13 +91,36 @@ def best(surface: Surface, part: int, parts=None, cameras=None) -> str:
 
 def test_of_two_views_alike_but_for_one_thing_the_better_one_is_chosen():
     few, many = [".....", ".01..", ".23..", "....."], [".....", ".001.", ".223.", "....."]
-    cut, free = ["0011.", "2233.", ".....", "....."], [".....", ".0011", ".2233", "....."]
+    cut, also = ["......", "0011..", "2233..", "......"], ["......", "..0011", "..2233", "......"]
+    corner = ["0011..", "2233..", "......", "......"]
     middle = ["......", ".0011.", ".2233.", "......"]
     some, whole = [".....", ".00..", ".11..", "....."], [".....", ".01..", ".23..", "....."]
     assert best(facing_scene({"few": few, "many": many}), 0) == "many"
-    assert best(facing_scene({"cut": cut, "free": free}), 0) == "cut"  # both touch the border, the first comes first
+    assert best(facing_scene({"also": also, "cut": cut}), 0) == "also"  # both touch one side of the border, the first comes first
+    assert best(facing_scene({"corner": corner, "cut": cut}), 0) == "cut"  # one side rather than two
     assert best(facing_scene({"cut": cut, "middle": middle}), 0) == "middle"
     assert best(facing_scene({"some": some, "whole": whole}), 0) == "whole"
+
+
+def test_each_side_of_the_border_that_a_part_touches_counts_once():
+    free = np.full((20, 20), -1, np.int32)
+    free[8:12, 8:12] = 0
+    across, along, all_over = np.full((4, 20), -1, np.int32), free[8:], np.zeros((4, 4), np.int32)
+    across[:, 8:12] = 0
+    corner, three = free[8:, 8:], across[:, 8:]
+    views = {"a": free, "b": along, "c": across, "d": corner, "e": three, "f": all_over}
+    seen = sightings(replace(small_surface(), point_of_pixel=views), small_parts(), replace(small_cameras(), names=("",) * 6))
+    worth = worths(seen, small_parts(), [], 0.2)[:, 0]
+    assert worth / worth[0] == pytest.approx([CUT_OFF**k for k in (0, 1, 2, 2, 3, 4)])
+
+
+def test_what_fills_a_photo_is_shown_in_another_where_it_can_be_seen_as_a_thing():
+    filling = np.full((30, 30), 7, np.int32)  # a panel all around a plate
+    filling[10:20, 10:20] = 11
+    whole = np.full((30, 30), -1, np.int32)
+    whole[10:22, 9:21] = 7
+    surface = replace(small_surface(), point_of_pixel={"filling": filling, "whole": whole})
+    assert best(surface, small_parts().part_of_point[7]) == "whole"
 
 
 def test_a_thing_is_shown_from_where_its_own_parts_are_seen():

@@ -38,17 +38,42 @@ function change(part, edit) {
   listEdits();
 }
 
+const describing = ["synonyms", "function"];  // fields of a form that say what a name means
+const fieldsOf = (edit) => ({ name: edit.name, synonyms: edit.synonyms.join("\n"), function: edit.function });
+
 const formOf = (part) => part.element.querySelector(":scope > .form");
 
 /** A form of its own for each part being edited; one for every part from the beginning would hold up a browser for many seconds. */
 function startEdit(part) {
   const now = said(part), form = formOf(part) || document.getElementById("form").content.firstElementChild.cloneNode(true);
   part.element.querySelector(".row").after(form);
-  form.elements.name.value = now.name;
-  form.elements.synonyms.value = now.synonyms.join("\n");
-  form.elements.function.value = now.function;
+  for (const [name, value] of Object.entries(fieldsOf(now))) form.elements[name].value = value;
+  for (const name of describing) delete form.elements[name].dataset.own;
+  form.querySelector(".wrong").textContent = "";
+  form.querySelector(".old").hidden = true;
   form.elements.name.focus();
   form.elements.name.select();
+}
+
+/** With a new name the old one's synonyms and purpose go, and come back with it; not those that were typed or kept. */
+function onInput(part, field) {
+  const form = formOf(part), old = fieldsOf(said(part));
+  form.querySelector(".wrong").textContent = "";
+  if (field.name !== "name") field.dataset.own = "";
+  const renamed = oneLine(form.elements.name.value) !== old.name, left = describing.filter((name) => !("own" in form.elements[name].dataset));
+  for (const name of left) form.elements[name].value = renamed ? "" : old[name];
+  form.querySelector(".old span").textContent = `What was said of “${old.name}” may not fit another name and was taken out.`;
+  form.querySelector(".old").hidden = !renamed || !left.some((name) => old[name]);
+}
+
+function restore(part) {
+  const form = formOf(part), old = fieldsOf(said(part));
+  for (const name of describing.filter((name) => !("own" in form.elements[name].dataset))) {
+    form.elements[name].value = old[name];
+    form.elements[name].dataset.own = "";
+  }
+  form.querySelector(".old").hidden = true;
+  form.elements.name.focus();
 }
 
 function endEdit(part) {

@@ -65,9 +65,9 @@ function tell(numHits) {
 
 /** How many names have which confidence, above the slider. */
 function drawHistogram() {
-  const counts = Array(20).fill(0);
-  for (const part of facts.parts)
-    if (part.status === "named" && part.source !== "user") counts[Math.min(19, Math.floor(part.confidence * 20 + 1e-9))] += 1;
+  const counts = Array(20).fill(0), judged = facts.parts.filter((part) => part.status === "named" && part.source === "vlm");
+  document.querySelector(".threshold").hidden = !judged.length;
+  for (const part of judged) counts[Math.min(19, Math.floor(part.confidence * 20 + 1e-9))] += 1;
   document.getElementById("histogram").replaceChildren(...counts.map((count, k) => {
     const bar = make("span");
     bar.dataset.to = (k + 1) / 20;

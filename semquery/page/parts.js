@@ -12,7 +12,8 @@ const said = (part) => ({ ...part, ...edits.get(part.part) });
 const isByHand = (part) => part.source === "user" || edits.has(part.part);
 const isFailed = (part) => part.status === "failed" && !isByHand(part);
 const isWaiting = (part) => part.status === "waiting" && !isByHand(part);
-const isUnsure = (part) => !isFailed(part) && !isWaiting(part) && !isByHand(part) && (part.confidence < look.unsure || part.name === "unknown");
+const isMeasured = (part) => part.source === "rule" && part.status === "named" && !isByHand(part);  // nobody's opinion: neither sure nor unsure
+const isUnsure = (part) => !isFailed(part) && !isWaiting(part) && !isByHand(part) && !isMeasured(part) && (part.confidence < look.unsure || part.name === "unknown");
 const number = (value) => value.toLocaleString("en");
 
 function make(tag, text = "", className = "") {
@@ -88,7 +89,7 @@ function described(part) {
   const source = { vlm: "the model", user: "hand", rule: "measurement" }[part.source] || part.source;
   const rows = [["Part", String(part.part)], ["Points", number(part.points)], ["Level", String(part.depth)]];
   if (part.status === "named") rows.push(["Named by", source]);
-  if (part.status === "named" && part.source !== "user") rows.push(["Confidence", part.confidence.toFixed(2)]);
+  if (part.status === "named" && part.source === "vlm") rows.push(["Confidence", part.confidence.toFixed(2)]);
   if (part.calls) rows.push(["Calls", String(part.calls)]);
   if (part.reason && part.status !== "failed") rows.push(["Note", part.reason]);
   return rows;
@@ -124,7 +125,8 @@ function badges(part) {
   const found = [];
   if (isFailed(part)) found.push(make("span", "failed", "badge failed"));
   if (isUnsure(part)) found.push(make("span", "unsure", "badge unsure"));
-  if (part.parent_suspect) found.push(make("span", "doubts its parent", "badge unsure"));
+  if (part.parent_suspect && part.parent !== null) found.push(make("span", "doubts its parent", "badge unsure"));
+  if (isMeasured(part)) found.push(make("span", "measured", "badge measured"));
   if (edits.has(part.part)) {
     found.push(make("span", "edited", "badge hand"));
     const undo = make("button", "Undo", "undo");
@@ -135,7 +137,7 @@ function badges(part) {
 }
 
 function sureness(part) {
-  if (isByHand(part) || part.status !== "named") return [];
+  if (isByHand(part) || isMeasured(part) || part.status !== "named") return [];
   const bar = make("span", "", "bar");
   bar.style.setProperty("--share", `${100 * part.confidence}%`);
   const value = make("span", part.confidence.toFixed(2), "value");

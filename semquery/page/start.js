@@ -6,7 +6,7 @@ const nameButton = (part) => part.element.querySelector(".name");
 function figures() {
   const { run, parts } = facts, count = (test) => parts.filter(test).length;
   const rows = [["parts", parts.length], ["named", count((part) => part.status === "named")], ["failed", count((part) => part.status === "failed")],
-    ["not named yet", count((part) => part.status === "waiting")], ["by hand", count((part) => part.source === "user")], ["calls", run.calls],
+    ["not named yet", count((part) => part.status === "waiting")], ["by hand", count((part) => part.source === "user")], ["measured", count(isMeasured)], ["calls", run.calls],
     ["seconds a call", Math.round(10 * run.seconds_per_call) / 10], ["prompt tokens", run.prompt_tokens], ["of these cached", run.cached_tokens], ["answer tokens", run.answer_tokens]];
   const always = new Set(["parts", "named", "failed"]);
   return rows.filter(([name, value]) => value || always.has(name)).map(([name, value]) => [name, number(value)]);
@@ -35,6 +35,7 @@ function onClick(event) {
   else if (button.matches("[data-picture]")) enlarge(part, Number(button.dataset.picture));
   else if (button.matches(".edit")) formOf(part) ? endEdit(part) : startEdit(part);
   else if (button.matches(".cancel")) endEdit(part);
+  else if (button.matches(".restore")) restore(part);
   else if (button.matches(".undo")) change(part, null), nameButton(part).focus();
 }
 
@@ -68,6 +69,7 @@ function goTo(part) {
 function listen() {
   tree.addEventListener("click", (event) => { if (event.target.closest(".part")) onClick(event); });
   tree.addEventListener("keydown", (event) => { if (event.target.closest(".part")) onKey(event); });
+  tree.addEventListener("input", (event) => { if (event.target.closest(".form")) onInput(partAt(event.target), event.target); });
   tree.addEventListener("submit", (event) => { event.preventDefault(); submitEdit(partAt(event.target)); });
   wordsInput.addEventListener("input", apply);
   unsureInput.addEventListener("input", apply);
