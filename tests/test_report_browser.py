@@ -232,7 +232,7 @@ def test_a_new_name_does_not_inherit_what_was_said_of_the_old_one_unless_it_is_k
     visit.part(1, ".row .edit").click()
     assert said() == ["dial", "turn it to set the time"] and not old.is_visible()
     visit.field(1, "name").fill("key pad")
-    assert said() == ["", ""] and old.inner_text().startswith("What was said of “timer knob” may not fit another name")
+    assert said() == ["", ""] and old.inner_text().startswith("Synonyms and purpose of the old name were taken out.")
     visit.field(1, "name").fill(" timer  knob ")
     assert said() == ["dial", "turn it to set the time"] and not old.is_visible()  # the old name again
     visit.field(1, "name").fill("key")

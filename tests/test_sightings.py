@@ -109,7 +109,7 @@ def test_each_side_of_the_border_that_a_part_touches_counts_once():
     across[:, 8:12] = 0
     corner, three = free[8:, 8:], across[:, 8:]
     views = {"a": free, "b": along, "c": across, "d": corner, "e": three, "f": all_over}
-    seen = sightings(replace(small_surface(), point_of_pixel=views), small_parts(), replace(small_cameras(), names=("",) * 6))
+    seen = sightings(replace(small_surface(), point_of_pixel=views), small_parts(), small_cameras())  # without poses: all frontal
     worth = worths(seen, small_parts(), [], 0.2)[:, 0]
     assert worth / worth[0] == pytest.approx([CUT_OFF**k for k in (0, 1, 2, 2, 3, 4)])
 

@@ -62,7 +62,6 @@ function onInput(part, field) {
   if (field.name !== "name") field.dataset.own = "";
   const renamed = oneLine(form.elements.name.value) !== old.name, left = describing.filter((name) => !("own" in form.elements[name].dataset));
   for (const name of left) form.elements[name].value = renamed ? "" : old[name];
-  form.querySelector(".old span").textContent = `What was said of “${old.name}” may not fit another name and was taken out.`;
   form.querySelector(".old").hidden = !renamed || !left.some((name) => old[name]);
 }
 

@@ -125,8 +125,8 @@ function badges(part) {
   const found = [];
   if (isFailed(part)) found.push(make("span", "failed", "badge failed"));
   if (isUnsure(part)) found.push(make("span", "unsure", "badge unsure"));
-  if (part.parent_suspect && part.parent !== null) found.push(make("span", "doubts its parent", "badge unsure"));
   if (isMeasured(part)) found.push(make("span", "measured", "badge measured"));
+  if (part.parent_suspect && part.parent !== null) found.push(make("span", "doubts its parent", "badge unsure"));
   if (edits.has(part.part)) {
     found.push(make("span", "edited", "badge hand"));
     const undo = make("button", "Undo", "undo");
