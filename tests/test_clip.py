@@ -100,7 +100,9 @@ def test_nothing_is_asked_of_the_network(checkpoint, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    ClipRanking(str(checkpoint)).scores(png((1, 2, 3)), NAMES)
+    assert ClipRanking(str(checkpoint)).scores(png((1, 2, 3)), NAMES).shape == (5,)
+    with pytest.raises(AssertionError, match="a network was asked for"):
+        socket.create_connection(("localhost", 9))
 
 
 def test_what_is_no_such_checkpoint_is_refused_with_a_way_out(tmp_path):

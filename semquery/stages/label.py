@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -110,10 +111,8 @@ def estimate_labels(
     counting = Counting(vlm.identity)
     asker = Asker(counting, {} if how.ask_anew else run.answers(), lambda key, answer, seconds: None, how.max_calls)
     subject = subject_of(run, config, pictures)
-    try:
+    with suppress(OutOfCalls):  # then what is counted is what --max-calls allows
         label_parts(subject, asker, config, _given(run))
-    except OutOfCalls:
-        pass
     found = estimate(subject.parts, counting, asker.cached, how.workers, run.seconds_per_call(vlm.identity), prices)
     folder = run / "dry-run"
     if counting.sample is not None:
