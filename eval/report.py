@@ -139,7 +139,7 @@ def write_pictures(config: "TreesConfig", rows: Sequence["Row"]) -> None:
 
     from eval.judge import Judge
     from eval.trees import OURS, open_truth
-    from semquery.pictures import on_white
+    from semquery.masks import on_white
     from semquery.stages import load_photo
     from semquery.store import Run
 

@@ -8,18 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from semquery.masks import shrink
+from semquery.masks import on_white, shrink
 from semquery.types import MaskStack
 
 OUTLINE = (255, 40, 40)  # the colour of a part's outline; prompts describe it in words as red
-
-
-def on_white(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Without transparency: RGBA over white."""
-    if image.shape[2] == 3:
-        return image
-    alpha = image[..., 3:].astype(np.float32) / 255
-    return (image[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
 
 
 def resized(image: np.ndarray, size: tuple[int, int], smooth: bool = True) -> np.ndarray:

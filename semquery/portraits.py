@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float64, Int32, UInt8
 from semquery.discs import FIELD_OF_VIEW, close_camera, disc_radii, draw_discs, facing, smoothed
 from semquery.facts import up_direction
 from semquery.frames import MARKINGS, Frame, cut_out, cut_out_mask, meeting, moved_inside, outlined, square_around
-from semquery.pictures import on_white
+from semquery.masks import on_white
 from semquery.render import pinhole
 from semquery.sightings import ranked, sightings, worths
 from semquery.types import Cameras, PartTree, Surface

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent
 # Floors of the house, from the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"types"},
-    {"ultrametric", "compiled", "geometry", "borders", "pieces", "prompts", "scene", "manifest"},
+    {"ultrametric", "compiled", "devices", "geometry", "borders", "pieces", "prompts", "scene", "manifest"},
     {"linkage"},
     {"masks", "field", "contrast", "hierarchy", "render", "export", "facts"},
     {"coverage", "evidence", "facility", "fit", "pictures", "vlm", "text", "procedural", "tabletop"},

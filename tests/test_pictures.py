@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semquery.export import part_colors
-from semquery.masks import empty_stack, stack_masks
-from semquery.pictures import OUTLINE, captioned, close_up, contact_sheet, enlarged, grid, on_white, outlined, overlay, resized, window
+from semquery.masks import empty_stack, on_white, stack_masks
+from semquery.pictures import OUTLINE, captioned, close_up, contact_sheet, enlarged, grid, outlined, overlay, resized, window
 
 GREY = np.full((20, 30, 3), 100, np.uint8)
 

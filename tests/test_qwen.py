@@ -479,7 +479,7 @@ def test_other_kinds_of_checkpoints_are_refused(folders, tmp_path):
     earlier = SimpleNamespace(model=SimpleNamespace(get_rope_index=lambda input_ids: 0), config=SimpleNamespace(image_token_id=3))
     with pytest.raises(ValueError, match="needs transformers 5 or newer"):
         check_kind(earlier, tmp_path)
-    with pytest.raises(ValueError, match="There is no device 'toaster'"):
+    with pytest.raises(ValueError, match="The device 'toaster' cannot be used"):
         open_checkpoint(folders["qwen2_5_vl"], device="toaster")
 
 

@@ -19,6 +19,7 @@ from semquery.masks.sam import Sam
 from semquery.masks.stacks import (
     containing_mask,
     empty_stack,
+    on_white,
     pairwise_iou,
     regions_of,
     shrink,
@@ -35,6 +36,6 @@ def identity(source: MaskSource) -> dict[str, Any]:
 
 
 __all__ = [
-    "MaskFolder", "MaskSource", "Regions", "Sam", "containing_mask", "empty_stack", "identity", "load_arrays", "pairwise_iou",
-    "regions_of", "shrink", "stack_masks", "without_duplicates",
+    "MaskFolder", "MaskSource", "Regions", "Sam", "containing_mask", "empty_stack", "identity", "load_arrays", "on_white",
+    "pairwise_iou", "regions_of", "shrink", "stack_masks", "without_duplicates",
 ]

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
+from semquery.devices import choose_device, first_line
 from semquery.masks.memory import Batches, free_bytes
 
 # model_type of a checkpoint → its processor; the video families hold the picture model inside
@@ -58,7 +59,7 @@ def find_family(checkpoint: str, download: bool) -> str:
     try:
         family = AutoConfig.from_pretrained(checkpoint, local_files_only=not download).model_type
     except (OSError, ValueError) as error:
-        raise ValueError(f"{_where(checkpoint, download)} ({_first_line(error)}). {HOW_TO_GET_ONE}") from error
+        raise ValueError(f"{_where(checkpoint, download)} ({first_line(error)}). {HOW_TO_GET_ONE}") from error
     if family not in PROCESSORS:
         raise ValueError(f"{checkpoint} is a checkpoint of {family!r}; expected one of {', '.join(PROCESSORS)}. {HOW_TO_GET_ONE}")
     return family
@@ -70,22 +71,6 @@ def _where(checkpoint: str, download: bool) -> str:
         return f"The folder {checkpoint} holds no checkpoint"
     told = "on the hub" if download else "in the local cache, and nothing is fetched unasked"
     return f"There is no checkpoint {checkpoint}, neither a folder nor {told}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(". ") if str(error).strip() else type(error).__name__
-
-
-def pick_device(name: str) -> torch.device:
-    """A device by name; auto: a GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"The device {name!r} cannot be used ({_first_line(error)}); expected auto, cpu, cuda or cuda:1.") from error
-    return device
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
@@ -174,7 +159,7 @@ def open_checkpoint(checkpoint: str, download: bool, device_name: str, precision
     import transformers
     from safetensors import SafetensorError
 
-    family, device = find_family(checkpoint, download), pick_device(device_name)
+    family, device = find_family(checkpoint, download), choose_device(device_name, ("cuda", "cpu"))
     precision = pick_precision(precision_name, device)
     try:
         model, told = transformers.AutoModelForMaskGeneration.from_pretrained(
@@ -183,9 +168,9 @@ def open_checkpoint(checkpoint: str, download: bool, device_name: str, precision
     except (OSError, ValueError, RuntimeError, SafetensorError, EOFError, UnpicklingError) as error:
         if is_broken_file(error):
             raise ValueError(
-                f"{checkpoint} cannot be read: its weights are incomplete or broken ({_first_line(error)}). Download it again."
+                f"{checkpoint} cannot be read: its weights are incomplete or broken ({first_line(error)}). Download it again."
             ) from error
-        raise ValueError(f"{checkpoint} cannot be opened as {family} ({_first_line(error)}). {HOW_TO_GET_ONE}") from error
+        raise ValueError(f"{checkpoint} cannot be opened as {family} ({first_line(error)}). {HOW_TO_GET_ONE}") from error
     _check_weights(checkpoint, model, told)
     model = model.eval().requires_grad_(False).to(device)
     batches = Batches(min(points_per_batch, points_that_fit(free_bytes(device), bytes_per_point(model.config))))

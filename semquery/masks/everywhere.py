@@ -18,7 +18,7 @@ from semquery.masks.checkpoint import Encoded, Segmenter
 from semquery.masks.grid import crop_boxes, points_on, scaled_box
 from semquery.masks.sam import Sam
 from semquery.masks.sieve import best_boxes, best_masks, is_cut_off, mask_boxes, stability
-from semquery.masks.stacks import empty_stack, shrink, shrunk_size, stack_masks
+from semquery.masks.stacks import empty_stack, on_white, shrink, shrunk_size, stack_masks
 from semquery.masks.tidy import tidy
 from semquery.types import MaskStack
 
@@ -51,7 +51,7 @@ class Found:
 def masks_of_photo(sam: Sam, model: Segmenter, image: UInt8[np.ndarray, "h w c"]) -> MaskStack:
     """All masks of a photo, large ones first: a mask's number is above that of whatever contains it."""
     size = shrunk_size(image.shape[:2], sam.max_side)
-    found = ask_everywhere(sam, model, without_transparency(image), size)
+    found = ask_everywhere(sam, model, on_white(image), size)
     masks, scores = clean(found.masks(size), found.scores.cpu().numpy(), is_solid(image, size), sam.min_region)
     if not len(masks):
         return empty_stack(size)
@@ -125,14 +125,6 @@ def packed(masks: Bool[np.ndarray, "k a b"], target: Int64[np.ndarray, "4"], siz
     frame = np.zeros((len(masks), *size), bool)
     frame[:, target[1] : target[3], target[0] : target[2]] = masks
     return np.packbits(frame.reshape(len(masks), size[0] * size[1]), axis=1)
-
-
-def without_transparency(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
-    """RGBA over white."""
-    if image.shape[2] == 3:
-        return image
-    alpha = image[..., 3:].astype(np.float32) / 255
-    return (image[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
 
 
 def is_solid(image: UInt8[np.ndarray, "h w c"], size: tuple[int, int]) -> Bool[np.ndarray, "a b"]:

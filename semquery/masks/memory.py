@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import torch
 
+from semquery.devices import is_out_of_memory
+
 Result = TypeVar("Result")
 
 
@@ -43,12 +45,6 @@ class Batches:
         self.size = tried // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Torch has a class for it on a GPU, and a message on a CPU."""
-    words = str(error)
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in words or "not enough memory" in words
 
 
 def free_bytes(device: torch.device) -> int:

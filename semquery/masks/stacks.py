@@ -86,6 +86,14 @@ def shrunk_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
+def on_white(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Without transparency: RGBA over white."""
+    if image.shape[2] == 3:
+        return image
+    alpha = image[..., 3:].astype(np.float32) / 255
+    return (image[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+
+
 def shrink(image: UInt8[np.ndarray, "h w c"], max_side: int) -> UInt8[np.ndarray, "a b c"]:
     """The image with its longer side at most `max_side`, area-averaged; never enlarged."""
     from PIL import Image

@@ -10,7 +10,7 @@ import numpy as np
 
 from semquery.export import highlighted_cloud, labelled_cloud, tree_json
 from semquery.manifest import as_config
-from semquery.pictures import on_white
+from semquery.masks import on_white
 from semquery.prompts import negatives
 from semquery.query import QueryConfig, answer
 from semquery.stages.common import load_photo

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from semquery.masks import MaskFolder, MaskSource, Sam, identity
-from semquery.pictures import contact_sheet, on_white, resized
+from semquery.masks import MaskFolder, MaskSource, Sam, identity, on_white
+from semquery.pictures import contact_sheet, resized
 from semquery.scene import limited
 from semquery.stages.common import load_photo, progress
 from semquery.store import Run, RunError

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semquery.devices import choose_device, first_line
+
 SIZES = {"Qwen/Qwen2.5-VL-3B-Instruct": 7.5, "Qwen/Qwen2.5-VL-7B-Instruct": 16.6, "Qwen/Qwen2.5-VL-72B-Instruct": 147.0}  # GB
 FAMILIES = "Qwen2.5-VL, Qwen3-VL, Qwen3.5 or a checkpoint built like them"
 NEEDED = ("*.json", "*.jinja", "*.txt", "*.safetensors")  # of the files of a repository
@@ -98,18 +100,6 @@ def fingerprint(name: str) -> str:
     return f"{folder.resolve().name} {hashlib.sha256((folder / 'config.json').read_bytes()).hexdigest()[:16]} {weights}"
 
 
-def choose_device(wanted: str) -> Any:
-    """A device by name, or the best there is."""
-    import torch
-
-    if wanted != "auto":
-        try:
-            return torch.device(wanted)
-        except RuntimeError as error:
-            raise ValueError(f"There is no device {wanted!r}; expected auto, cuda, cuda:0, mps or cpu.") from error
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def choose_dtype(wanted: str, device: Any) -> Any:
     """A number format by name, or the one that the device computes fast and without overflow."""
     import torch
@@ -149,7 +139,7 @@ def open_checkpoint(folder: Path, device: str = "auto", dtype: str = "auto", att
             f"{folder} cannot be read: its weights are incomplete or broken ({first_line(error)}). Download it again."
         ) from error
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise ValueError(f"{folder} cannot be opened as a vision-language model: {first_line(error)}") from error
+        raise ValueError(f"{folder} cannot be opened as a vision-language model: {first_line(error)}.") from error
     check_kind(model, folder)
     check_complete(found, folder)
     return Opened(placed(model, place).eval(), processor, kernel)
@@ -161,7 +151,7 @@ def placed(model: Any, device: Any) -> Any:
     except (RuntimeError, AssertionError) as error:  # out of memory; torch built without this device
         size = sum(p.numel() * p.element_size() for p in model.parameters()) / 1e9
         raise ValueError(
-            f"The model's weights ({size:.1f} GB) do not go to {device}: {first_line(error)} "
+            f"The model's weights ({size:.1f} GB) do not go to {device}: {first_line(error)}. "
             "Take a smaller checkpoint, another device, or a server (OpenAiServer) on a larger machine."
         ) from error
 
@@ -187,9 +177,3 @@ def device_name(device: Any) -> str:
     import torch
 
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else f"the {str(device).upper()}"
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without the pages that may follow; where its first line only announces, the second with it."""
-    first, *more = (str(error).strip() or type(error).__name__).splitlines()
-    return f"{first.rstrip()} {more[0].strip()}" if more and first.rstrip().endswith(":") else first

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from semquery.vlm.checkpoint import choose_device, first_line
+from semquery.devices import choose_device, first_line
 
 PHRASE = "a photo of a {}"  # CLIP's own
 FAMILIES = ("clip", "siglip", "siglip2")

@@ -10,8 +10,9 @@ from functools import cached_property
 from io import BytesIO
 from typing import ClassVar, Literal
 
+from semquery.devices import first_line, is_out_of_memory
 from semquery.vlm.base import Answer, Request, Turn, VlmError
-from semquery.vlm.checkpoint import Opened, find_checkpoint, fingerprint, first_line, open_checkpoint
+from semquery.vlm.checkpoint import Opened, find_checkpoint, fingerprint, open_checkpoint
 from semquery.vlm.decoding import decode, prefill
 from semquery.vlm.prefix import PrefixStore
 from semquery.vlm.reading import Reader, token_texts
@@ -118,12 +119,6 @@ class QwenVl:
     @cached_property
     def _store(self) -> PrefixStore:
         return PrefixStore(int(self.prefix_gib * 2**30))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch, on any device, says that memory ran out."""
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words or "alloc_failed" in words
 
 
 def release_memory() -> None:
