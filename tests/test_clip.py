@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints_text import build_dual, png
 from labelling_helpers import small_subject
 from PIL import Image
 
@@ -17,59 +18,23 @@ from semquery.vlm.clip import PHRASE, ClipRanking
 NAMES = ["door", "handle", "leg", "screw", "seat"]
 
 
-def png(color: tuple[int, int, int]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.full((40, 50, 3), color, np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-def words(folder: Path) -> None:
-    """A tokenizer that knows bytes, as CLIP's and SigLIP's files would lie in a folder."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {c: k for k, c in enumerate(["<unk>", "<pad>", "<s>", "</s>", *alphabet])}
-    raw = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
-    raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    raw.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)])
-    PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>").save_pretrained(folder)
-
-
-def build(family: str, folder: Path) -> Path:
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, SiglipConfig, SiglipImageProcessor, SiglipModel
-
-    size = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = size | {"vocab_size": 260, "max_position_embeddings": 48, "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 1}
-    vision = size | {"image_size": 32, "patch_size": 8}
-    torch.manual_seed(0)
-    if family == "clip":
-        model, images = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)), CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)
-    else:
-        model, images = SiglipModel(SiglipConfig(text_config=text | {"projection_size": 32}, vision_config=vision)), SiglipImageProcessor(size={"height": 32, "width": 32})
-    model.save_pretrained(folder)
-    images.save_pretrained(folder)
-    words(folder)
-    return folder
-
-
-@pytest.fixture(scope="module", params=["clip", "siglip"])
+@pytest.fixture(scope="module", params=["clip", "siglip", "siglip2"])
 def checkpoint(request, tmp_path_factory) -> Path:
-    return build(request.param, tmp_path_factory.mktemp(request.param))
+    return build_dual(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def slow_scores(folder: Path, image: bytes) -> list[float]:
-    """One name after another, by the model's own forward pass."""
+    """One name after another, by the model's own forward pass; SigLIP was trained without an attention mask."""
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
     model = AutoModel.from_pretrained(folder).eval()
-    pixels = AutoImageProcessor.from_pretrained(folder)(images=Image.open(io.BytesIO(image)), return_tensors="pt")["pixel_values"]
+    shown = AutoImageProcessor.from_pretrained(folder)(images=Image.open(io.BytesIO(image)), return_tensors="pt")
+    taken = ("input_ids", "attention_mask") if model.config.model_type == "clip" else ("input_ids",)
     found = []
     for name in NAMES:
         ids = AutoTokenizer.from_pretrained(folder)(PHRASE.format(name), padding="max_length", max_length=48, return_tensors="pt")
-        ids = {k: v for k, v in ids.items() if k in ("input_ids", "attention_mask")}
         with torch.inference_mode():
-            out = model(pixel_values=pixels, **ids)
+            out = model(**shown, **{k: ids[k] for k in taken})
         found.append(float((out.image_embeds * out.text_embeds).sum()))
     return found
 

@@ -18,7 +18,7 @@ class Replay:
     """Answers that were recorded in a run: no model, no cost; anything else is not known."""
 
     journal: Path
-    """labels.jsonl of a run, or the run directory."""
+    """labels.jsonl of a run (for questions: asks.jsonl), or the run directory."""
 
     source: ClassVar[str] = "vlm"
 
@@ -37,7 +37,7 @@ class Replay:
         answer = self._recorded[1].get(request.key(self.identity))
         if answer is None:
             raise VlmError(
-                f"No answer to this request is recorded in {self._path}: {self.identity} was asked with another scene, other names, prompts or settings."
+                f"No answer to this request is recorded in {self._path}: {self.identity} was asked another question, or with another scene, other names, prompts or settings."
             )
         return answer
 
@@ -49,10 +49,10 @@ class Replay:
     def _recorded(self) -> tuple[str, dict[str, Answer]]:
         """Who answered, and its answers by key, the newest of each. Raises ValueError when there are none."""
         if not self._path.is_file():
-            raise ValueError(f"There is no {self._path} to replay: give a run that was labelled by a model, or its labels.jsonl.")
+            raise ValueError(f"There is no {self._path} to replay: give a run whose model's answers are recorded, or the journal that holds them (labels.jsonl; asks.jsonl for questions).")
         lines = [line for line in json_lines(self._path) if isinstance(line, dict) and isinstance(line.get("answer"), dict)]
         if not lines:
-            raise ValueError(f"{self._path} holds no answer of a model: names by hand or by measurement cannot be replayed.")
+            raise ValueError(f"{self._path} holds no answer of a model: names by hand or by measurement cannot be replayed (a run's answers to questions are in its asks.jsonl).")
         identity = next((line["identity"] for line in reversed(lines) if "identity" in line), None) or self._labelled_by()
         return identity, {line["key"]: _answer(line["answer"]) for line in lines if line.get("identity", identity) == identity}
 

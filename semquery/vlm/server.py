@@ -9,14 +9,12 @@ The key is read from the environment for every request, and is in no field, erro
 """
 
 import json
-import os
-import re
 import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
-from urllib.parse import urlsplit
 
+from semquery.vlm.address import address, key_in, refusal_in_words, travels_open
 from semquery.vlm.base import Answer, Request, Turn, VlmError
 from semquery.vlm.dialect import advice_on, answer_from, body_of, to_drop, without
 from semquery.vlm.wire import Patience, Refused, Wire
@@ -83,21 +81,15 @@ class OpenAiServer:
         body, dropped = body_of(request, self.model, self.seed, self.thinking), set(self._dropped)
         while True:
             try:
-                record = self._wire.post(without(body, dropped), self._key())
+                record = self._wire.post(without(body, dropped), key_in(self.key_variable))
                 break
             except Refused as error:
                 more = to_drop(error, without(body, dropped))
                 if more is None:
-                    raise VlmError(self._explained(error)) from None
+                    raise VlmError(refusal_in_words(error, advice_on(error), self._wire.url, self.model, self.key_variable)) from None
                 dropped.add(more)
         self._dropped.update(dropped)
         return answer_from(record, request.max_tokens)
-
-    def _key(self) -> str:
-        key = os.environ.get(self.key_variable, "").strip()
-        if not key.isascii() or not key.isprintable():
-            raise VlmError(f"The key in {self.key_variable} holds letters that no key has; was something else put there?")
-        return key
 
     @cached_property
     def _wire(self) -> Wire:
@@ -112,18 +104,7 @@ class OpenAiServer:
         enforces = "response_format" not in self._dropped and _is_as_the_schema_wants(answer.text)
         found = f"{'enforces' if enforces else 'does not enforce'} the schema, gives {'' if answer.tokens else 'no '}log-probabilities"
         dropped = f"; it does not take {', '.join(sorted(self._dropped))}" if self._dropped else ""
-        open_key = urlsplit(address(self.base_url)).scheme == "http" and self._key() and not _is_local(self.base_url)
-        return found + dropped + (f"; careful: the key in {self.key_variable} travels unencrypted" if open_key else "")
-
-    def _explained(self, error: Refused) -> str:
-        """A refusal, and what to do about it."""
-        advice = advice_on(error)
-        if error.status in (401, 403):
-            state = "does not accept the key in" if os.environ.get(self.key_variable, "").strip() else "wants a key: put one into"
-            advice = [f"{address(self.base_url)} {state} the environment variable {self.key_variable}."]
-        if error.status == 404:
-            advice = [f"There is either no {self._wire.url} (is the address right?) or no model {self.model} (what does the server call it?)."]
-        return " ".join([f"{str(error).rstrip('.')}.", *advice])
+        return found + dropped + (f"; careful: the key in {self.key_variable} travels unencrypted" if travels_open(self.base_url, self.key_variable) else "")
 
     def _nobody(self, error: OSError) -> str:
         return (
@@ -131,26 +112,6 @@ class OpenAiServer:
             f"    vllm serve {self.model} --limit-mm-per-prompt '{{\"image\": 64}}'\n"
             "(SGLang, llama.cpp with --mmproj, Ollama and LM Studio serve too), or give the address of one that runs as the base URL."
         )
-
-
-def address(base_url: str) -> str:
-    """A base URL as it is used: with scheme and path, without what belongs to one route. Raises ValueError."""
-    url = base_url.strip() if "://" in base_url else f"http://{base_url.strip()}"
-    url = url.rstrip("/").removesuffix("/chat/completions")
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment and (parts.port or 1)
-    except ValueError:
-        valid = False
-    if "@" in url:  # a user:password@ would end in records; do not repeat it
-        raise ValueError("The server's address must hold no user and no password; put the key into the environment.")
-    if not valid or re.search(r"\s", url):
-        raise ValueError(f"{base_url!r} is no address of a server; expected something like http://localhost:8000/v1 or https://host/v1.")
-    return url if parts.path else f"{url}/v1"
-
-
-def _is_local(base_url: str) -> bool:
-    return urlsplit(address(base_url)).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _probe(max_tokens: int) -> Request:

@@ -56,8 +56,9 @@ class Patience:
 class Wire:
     """Posts to one address; safe to use from several threads."""
 
-    def __init__(self, url: str, patience: Patience) -> None:
-        self.url, self.patience = url, patience
+    def __init__(self, url: str, patience: Patience, field: str = "choices") -> None:
+        """`field`: what the record of a right answer has."""
+        self.url, self.patience, self.field = url, patience, field
         self._parts, self._local, self._random = urlsplit(url), threading.local(), random.Random()
 
     def post(self, record: Any, key: str = "") -> dict[str, Any]:
@@ -90,7 +91,7 @@ class Wire:
             record = json.loads(body)
         except ValueError as error:
             raise _Again(f"the answer is no JSON: {message_of(body)!r}") from error
-        if not isinstance(record, dict) or "choices" not in record:  # some pass on the error of another server as 200
+        if not isinstance(record, dict) or self.field not in record:  # some pass on the error of another server as 200
             raise _Again(f"the answer is of another kind: {message_of(body)!r}")
         return record
 
