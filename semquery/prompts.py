@@ -26,6 +26,25 @@ def fill(text: str, **values: str) -> str:
     return re.sub(r"{{(\w+)}}", lambda m: values[m.group(1)], text)
 
 
-def negatives() -> tuple[str, ...]:
-    """The phrases a query has to beat (LERF's: object, things, stuff, texture)."""
-    return tuple(line.strip() for line in template("negatives.txt").splitlines() if line.strip())
+def negatives(file: Path | None = None) -> tuple[str, ...]:
+    """The phrases a query has to beat (LERF's: object, things, stuff, texture), or those of a file."""
+    return _lines("negatives.txt" if file is None else file, "the phrases that a query has to beat, one a line: object, things, stuff, texture")
+
+
+def bank() -> tuple[str, ...]:
+    """Generic names of parts and objects: what else a query might mean."""
+    return _lines("generic_parts.txt", "some two hundred generic names of parts and objects, one a line")
+
+
+def _lines(name: str | Path, wanted: str) -> tuple[str, ...]:
+    """The lines of prompts/<name>, or of a file. Raises ValueError, saying what is wanted, where there are none."""
+    try:
+        text = template(name) if isinstance(name, str) else name.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name} cannot be read ({error}); it should hold {wanted}.") from None
+    except ValueError as error:
+        raise ValueError(f"{str(error)[:-1]}; it should hold {wanted}.") from None
+    lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    if not lines:
+        raise ValueError(f"{'The prompt ' if isinstance(name, str) else ''}{name} is empty; it should hold {wanted}.")
+    return lines

@@ -11,8 +11,10 @@ Conventions
   children's, the root comes last and is its own parent (Higra's layout).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Num, Shaped, UInt8, UInt16
@@ -174,25 +176,39 @@ class NodeLabel:
 
 @dataclass(frozen=True)
 class Codebook:
-    """Embeddings of what is said about each part; a part has one row per field (name, synonym, …)."""
+    """Embeddings of everything that is said about the parts, and of what a query has to beat.
 
-    vectors: Float32[np.ndarray, "k d"]  # unit length, or zero where a text has no known word
-    part_of_vector: Int32[np.ndarray, " k"]
+    Every distinct text has one row, however many parts it is said of; an entry says one text of one part.
+    """
+
     texts: tuple[str, ...]  # the text of each row
-    fields: tuple[str, ...]  # name | synonym | function | alternative
-    negatives: Float32[np.ndarray, "j d"]
+    vectors: Float32[np.ndarray, "k d"]  # unit length, or zero where the encoder knows nothing of a text
+    part_of_entry: Int32[np.ndarray, " e"]
+    text_of_entry: Int32[np.ndarray, " e"]  # row of `texts`
+    fields: tuple[str, ...]  # of each entry: name | synonym | function | alternative
     negative_texts: tuple[str, ...]
-    encoder: str  # repr of the encoder's configuration
+    negatives: Float32[np.ndarray, "j d"]  # what a hit has to beat: object, things, stuff, texture
+    bank_texts: tuple[str, ...]
+    bank: Float32[np.ndarray, "b d"]  # generic part names: what else a query might mean
+    encoder: str  # identity of the text encoder
+    encoder_config: Mapping[str, Any] = field(default_factory=dict)  # how to make it again: class and fields
+    part_of_picture: Int32[np.ndarray, " q"] = field(default_factory=lambda: np.zeros(0, np.int32))
+    pictures: Float32[np.ndarray, "q a"] = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # pictures of parts, unit length
+    picture_encoder: str = ""  # identity of the encoder of pictures (and of the queries they are compared with); "" = no pictures
+    picture_encoder_config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer to a query."""
+    """One answer to a query: a part, or several that answer together."""
 
-    part: int
-    score: float  # relevancy, 0..1; .5 = no more like the query than like the negatives
+    part: int  # the highest part that is the answer; of several that no part holds alone, the best
+    score: float  # what the scorer gives, 0..1; its name is in `scorer`
     path: tuple[str, ...]  # names from the top of the tree down to the part
     matched: str  # the text that scored
     reason: str
-    num_points: int
-    extent: tuple[float, float, float]  # size of the part along its principal axes, world units
+    num_points: int  # of all members together
+    extent: tuple[float, float, float]  # size along the principal axes, world units, of all members together
+    members: tuple[int, ...] = ()  # the parts that answer together ("all the legs"); (part,) for a single one
+    probability: float = 1.0  # calibrated chance that the scene has what was asked for
+    scorer: str = "lerf"  # lerf | cosine | zscore | exact

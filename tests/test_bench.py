@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from eval.bench import evidence, growth, training, ultrametric_step
+from eval.bench import evidence, growth, querying, training, ultrametric_step
 from eval.bench.patchwork import patchwork
 from eval.bench.peak import peak_mb
+from semquery.codebook import build_codebook
 from semquery.fit import FitConfig
+from semquery.prompts import bank, negatives
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,30 @@ def test_a_training_is_given_up_after_the_most_steps(tabletop, monkeypatch):
     assert (steps, nc) == (3, 0.5)
     _, steps, _ = training.seconds_to_enough(tabletop, composited=False, most=9, enough=0.4)
     assert steps == 2
+
+
+# ------------------------------------------------------------------ querying
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_the_codebook_and_a_feature_at_every_point_mark_the_same_points_and_pixels(distinct):
+    bench = querying.make_bench(300, 60, 4, 20, distinct)
+    book = build_codebook(bench.labels, querying.Scattered(), negatives(), bank())
+    for text in querying.often_and_seldom(bench):
+        ways = querying.calls(bench, *querying.open_scene(bench, book), text)
+        answer = ways["ours"]()
+        named = [bench.labels[p].name == text for p in range(300)]
+        assert (answer[0] == np.array(named)[bench.parts.part_of_point]).all()
+        for name in ("dense", "dense, negatives kept"):
+            querying.check_same(answer, ways[name]())
+
+
+def test_masks_that_differ_in_a_pixel_are_noticed():
+    inside, mask = np.ones(3, bool), np.ones((2, 2), bool)
+    querying.check_same((inside, {"a": mask}), (inside, {"a": mask.copy()}))
+    for other in ({"a": ~mask}, {}, {"b": mask}):
+        with pytest.raises(AssertionError):
+            querying.check_same((inside, {"a": mask}), (inside, other))
 
 
 # ------------------------------------------------------------------ growth
