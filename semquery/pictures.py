@@ -4,6 +4,7 @@ Images are uint8 [h, w, 3]; masks are booleans of the same frame, possibly of an
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -12,6 +13,20 @@ from semquery.masks import on_white, shrink
 from semquery.types import MaskStack
 
 OUTLINE = (255, 40, 40)  # the colour of a part's outline; prompts describe it in words as red
+
+
+def load_photo(path: Path) -> np.ndarray:
+    """A photo as uint8 [h, w, 3], or [h, w, 4] where it has transparency."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+            return np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
+    except FileNotFoundError as error:
+        raise ValueError(f"There is no photo at {path}.") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
 
 def resized(image: np.ndarray, size: tuple[int, int], smooth: bool = True) -> np.ndarray:
@@ -29,14 +44,16 @@ def enlarged(image: UInt8[np.ndarray, "h w 3"], side: int, smooth: bool = True) 
     return resized(image, (max(1, round(image.shape[0] * factor)), max(1, round(image.shape[1] * factor))), smooth)
 
 
-def outlined(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "a b"], width: int = 2, tint: float = 0.0) -> UInt8[np.ndarray, "h w 3"]:
+def outlined(
+    image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "a b"], width: int = 2, tint: float = 0.0, color: tuple[int, int, int] = OUTLINE,
+) -> UInt8[np.ndarray, "h w 3"]:
     """The image with the mask's outline drawn just outside it, and the mask itself tinted if asked."""
     from scipy.ndimage import binary_dilation
 
     mask = resized(mask, image.shape[:2]) if mask.shape != image.shape[:2] else mask
     drawn = image.astype(np.float32)
-    drawn[mask] = (1 - tint) * drawn[mask] + tint * np.array(OUTLINE, np.float32)
-    drawn[binary_dilation(mask, iterations=width) & ~mask] = OUTLINE
+    drawn[mask] = (1 - tint) * drawn[mask] + tint * np.array(color, np.float32)
+    drawn[binary_dilation(mask, iterations=width) & ~mask] = color
     return drawn.round().astype(np.uint8)
 
 

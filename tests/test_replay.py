@@ -72,7 +72,7 @@ def test_without_names_in_its_lines_the_runs_record_says_who_answered(tmp_path):
 
 
 def test_nothing_to_replay_is_said_at_once(tmp_path):
-    with pytest.raises(ValueError, match="There is no .*nowhere to replay: give a run that was labelled by a model"):
+    with pytest.raises(ValueError, match="There is no .*nowhere to replay: give a run whose model's answers are recorded.*asks.jsonl for questions"):
         Replay(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="holds no answer of a model"):
         Replay(journal(tmp_path, {"key": "", "part": 3, "name": "door"}))

@@ -82,8 +82,9 @@ class Asker:
             raise Unreachable(self._nobody("first"))
 
     def _nobody(self, which: str) -> str:
+        of_these = f"None of the {which} {self.lost} requests" if self.lost > 1 else f"Not even the {which} request"
         return (
-            f"None of the {which} {self.lost} requests was answered; the last one failed with: {self._last_error.rstrip('.')}. "
+            f"{of_these} was answered; the last one failed with: {self._last_error.rstrip('.')}. "
             "Nothing is lost: mend it and run the same command again."
         )
 

@@ -35,8 +35,11 @@ def parse_answer(text: str, bare: bool = False) -> dict[str, Any] | None:
     return _marked(said) or (_bare(said) if bare else None)
 
 
-def without_thoughts(text: str) -> str:
-    """The text without <think> blocks; a block that is never closed ends where an answer is marked below it, or takes all."""
+def without_thoughts(text: str, answers: Callable[[Mapping[str, Any]], object] | None = None) -> str:
+    """The text without <think> blocks; a block that is never closed ends where an answer is marked below it, or takes all.
+
+    `answers`: whether an object is an answer; by default one with a name is.
+    """
     if _is_whole_object(text.strip()):  # whatever its strings hold
         return text.strip()
     text = re.sub(r"<think(?:ing)?>.*?</think(?:ing)?>", "", text, flags=re.S | re.I)
@@ -45,19 +48,19 @@ def without_thoughts(text: str) -> str:
     if opened is None:
         return text.strip()
     thought, before = text[opened.end():], text[: opened.start()]
-    return (before + _answer_that_ends(thought)).strip()
+    return (before + _answer_that_ends(thought, answers or _name_of)).strip()
 
 
 def _is_whole_object(text: str) -> bool:
     return text.startswith("{") and _closing(text, 0) == len(text) - 1 and _object_at(text, 0)[0] is not None
 
 
-def _answer_that_ends(thought: str) -> str:
+def _answer_that_ends(thought: str, answers: Callable[[Mapping[str, Any]], object]) -> str:
     """What a thought that was never closed ends with, if it is beyond doubt an answer: JSON to the last letter, or a marked last line."""
     for start in (m.start() for m in re.finditer(r"^\s*(?:```\w*\s*)?\{", thought, re.M)):
         tail = thought[start:].strip().removesuffix("```").strip()
         found = list(json_objects(tail))
-        if tail.endswith("}") and len(found) == 1 and _name_of(found[0]) and len(found[0]) > 1:
+        if tail.endswith("}") and len(found) == 1 and answers(found[0]) and len(found[0]) > 1:
             return tail
     last = thought.strip().rsplit("\n", 1)
     return last[-1] if len(last) == 2 and last[-1].lstrip().startswith("**") and _MARKED.search(last[-1]) else ""
