@@ -16,6 +16,7 @@ COMMANDS = {
     "report": "a page with every part: pictures, names, thoughts; to read, search and correct",
     "encode": "embed the names into a codebook",
     "query": "ask for a part; get it as points, masks and a picture",
+    "ask": "ask by what a part is for, or any question that a part answers",
     "export": "labelled point cloud (PLY) and part tree (JSON)",
 }
 
@@ -27,7 +28,8 @@ From photos with poses to "here is that part, in 3D":
   ns-train semquery-tiny --data SCENE    the same, small enough for two CPU cores
   semquery label RUN                     name the parts
   semquery encode RUN                    make the names searchable
-  semquery query RUN "red round part"    ask
+  semquery query RUN "all the legs"      get parts by name, place and number
+  semquery ask RUN "how do I start it?"  ask by purpose
 
 RUN is a run directory or the config.yml inside it.
 
@@ -62,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return tyro.cli(getattr(commands, name), prog=f"semquery {name}", args=rest) or 0
     except ValueError as error:
-        print(f"semquery {name}: {error}", file=sys.stderr)
+        from semquery.console import printable
+
+        print(f"semquery {name}: " + "\n".join(map(printable, str(error).splitlines())), file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,17 +5,23 @@ from typing import Annotated, Literal
 
 import tyro
 
-from semquery import stages
-from semquery.console import print_hits, print_tree
+from semquery import prompts, stages
+from semquery.ask import AskConfig
+from semquery.console import print_hits, print_tree, printable
 from semquery.fit import FitConfig
-from semquery.labelling import LabelConfig
+from semquery.labelling import LabelConfig, OutOfCalls
 from semquery.masks import MaskSource, Regions
+from semquery.opened.doors import checked_text
 from semquery.parts import TreeConfig
+from semquery.phrases import parse
 from semquery.portraits import PortraitConfig
 from semquery.query import QueryConfig
+from semquery.query.matching import checked
 from semquery.report import ReportConfig
 from semquery.scene import check_undistorted, read_scene, scene_photos, view_names
 from semquery.store import Run
+from semquery.text import ENCODERS, HfText, Lexical, OpenClip
+from semquery.understand import is_settled, understood
 from semquery.vlm import Appearance, OpenAiServer, QwenVl, Replay
 
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -157,31 +163,83 @@ def report(run: Folder, config: Annotated[ReportConfig, tyro.conf.arg(name="")] 
     print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")
 
 
-def encode(run: Folder, overwrite: bool = False) -> None:
-    """Embed names, synonyms and descriptions into a codebook, which queries are compared with.
+@tyro.conf.configure(tyro.conf.CascadeSubcommandArgs)
+def encode(
+    run: Folder,
+    encoder: ENCODERS = Lexical(),
+    pictures: OpenClip | HfText | None = None,
+    shown: PortraitConfig = PortraitConfig(),
+    negatives: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Embed names, synonyms and functions into a codebook, which queries are compared with.
+
+    Without weights names are compared by spelling. A CLIP or sentence encoder knows synonyms:
+
+      semquery encode RUN encoder:open-clip --encoder.download
+      semquery encode RUN encoder:hf-text --encoder.checkpoint FOLDER
+      semquery encode RUN encoder:embedding-server --encoder.base-url http://localhost:8000/v1 --encoder.model NAME
+      semquery encode RUN encoder:open-clip pictures:open-clip         # what the parts look like counts, too
 
     Args:
         run: Run directory with labels.
-        overwrite: Embed anew, after labels have changed.
+        encoder: What makes vectors of texts; queries are encoded by the same.
+        pictures: A CLIP or SigLIP that also encodes the close-up of every part, for queries with --alpha below 1.
+        shown: How a part is shown in its close-up.
+        negatives: Text file of what a hit has to beat, one phrase a line, instead of prompts/negatives.txt.
+        overwrite: Embed anew, after labels have changed or by another encoder.
     """
-    book = stages.encode(Run(run), overwrite=overwrite)
-    print(f"encode: {len(book.texts)} texts of {len(set(book.part_of_vector.tolist()))} parts, by {book.encoder}")
+    against = None if negatives is None else prompts.negatives(negatives)
+    book = stages.encode(Run(run), encoder, pictures, against, shown, overwrite)
+    seen = f", and pictures of {len(book.part_of_picture)} by {book.picture_encoder}" if book.picture_encoder else ""
+    print(f"encode: {len(book.texts)} texts of {len(set(book.part_of_entry.tolist()))} parts, by {book.encoder}{seen}")
 
 
-def query(run: Folder, text: Words, config: Annotated[QueryConfig, tyro.conf.arg(name="")] = QueryConfig()) -> int:
+@tyro.conf.configure(tyro.conf.CascadeSubcommandArgs)
+def query(
+    run: Folder,
+    text: Words,
+    config: Annotated[QueryConfig, tyro.conf.arg(name="")] = QueryConfig(),
+    view: str | None = None,
+    up: tuple[float, float, float] | None = None,
+    front: tuple[float, float, float] | None = None,
+    encoder: ENCODERS | None = None,
+    reencode: bool = False,
+    vlm: QwenVl | OpenAiServer | Replay | None = None,
+) -> int:
     """Ask for a part. Prints the hits, and writes points, masks and a picture to queries/<text>/.
+
+    Names, synonyms and descriptions are understood, and how parts stand to each other:
+
+      semquery query RUN "handle of the left drawer"
+      semquery query RUN "all the legs"
+      semquery query RUN "buttons but not the start button"
+
+    Leaves with 1 when nothing in the scene is called so.
 
     Args:
         run: Run directory with a codebook.
         text: What to look for, in quotes.
         config: How hits are scored.
+        view: Left, right, front and behind are meant as seen in this photo (its name in cameras.json).
+        up: The direction that is up, x y z in the frame of the poses; by default that of the cameras.
+        front: The direction that the front faces, x y z; by default that in which most parts face.
+        encoder: Only where it cannot be made again as the codebook says, or with --reencode.
+        reencode: Make the codebook anew first, by the encoder given.
+        vlm: A language model, asked to take queries apart that the rules cannot.
     """
-    opened = Run(run)
-    hits = stages.query(opened, text, config)
-    folder = stages.write_answer(opened, text, hits, config)
-    print_hits(text, hits)
-    print(f"  → {folder / ('picture.png' if hits else 'result.json')}")
-    return 0 if hits else 1
+    if view is not None and front is not None:
+        raise ValueError("--view and --front both say where the viewer stands: give one of them.")
+    opened, text = Run(run), checked(checked_text(text))
+    scene = stages.opened(opened, config, encoder, reencode, up, front)
+    is_plain_enough = vlm is None or is_settled(parse(text)) or scene.searcher.is_a_name(text)  # then the model need not even be there
+    phrase = None if is_plain_enough else understood(text, stages.asker_for(opened, vlm))
+    found = scene.query(text, view=view, phrase=phrase)
+    missing = "" if found else scene.missing(text, view, phrase)
+    folder = stages.write_answer(opened, scene, text, found, view, missing, phrase)
+    print_hits(text, [each.hit for each in found], missing)
+    print(f"  → {folder / ('picture.png' if (folder / 'picture.png').exists() else 'result.json')}")
+    return 0 if found else 1
 
 
 def export(run: Folder, out: Path | None = None) -> None:
@@ -210,3 +268,55 @@ def demo(out: Path = Path("demo"), geometry: Literal["trained", "exact"] = "trai
     from semquery.demo import run_demo
 
     return run_demo(out, geometry, size, views)
+
+
+@tyro.conf.configure(tyro.conf.CascadeSubcommandArgs)
+def ask(
+    run: Folder,
+    question: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")],
+    vlm: QwenVl | OpenAiServer | Replay | None = None,
+    config: Annotated[AskConfig, tyro.conf.arg(name="")] = AskConfig(),
+    how: Annotated[stages.AskRun, tyro.conf.arg(name="")] = stages.AskRun(),
+    view: str | None = None,
+    up: tuple[float, float, float] | None = None,
+    front: tuple[float, float, float] | None = None,
+    encoder: ENCODERS | None = None,
+    reencode: bool = False,
+) -> int:
+    """Ask for a part by what it is for, or by any question that a part answers.
+
+    A language model that sees looks at the scene and its table of parts, says which parts matter, looks at these again
+    and decides. Without one, questions of form ("the second drawer from the top") are answered by geometry, others by what
+    is said of the parts; it is told which, and when neither can. Writes queries/<question>--ask/; what a model answers is
+    recorded in asks.jsonl, and the same question is not paid for twice.
+
+      semquery ask RUN "what would I press to start it?" vlm:open-ai-server --vlm.base-url http://localhost:8000/v1 --vlm.model NAME
+      semquery ask RUN "the container closest to the door"
+
+    Leaves with 1 when no part is the answer.
+
+    Args:
+        run: Run directory with a codebook.
+        question: What to ask, in quotes, in any language that the model knows.
+        vlm: Who is asked: nobody, a model in this process, a server, or what was recorded (the asks.jsonl of a run).
+        config: How the question is put.
+        how: How the work is done.
+        view: Left, right, front and behind are meant as seen in this photo (its name in cameras.json).
+        up: The direction that is up, x y z in the frame of the poses; by default that of the cameras.
+        front: The direction that the front faces, x y z; by default that in which most parts face.
+        encoder: Only where it cannot be made again as the codebook says, or with --reencode.
+        reencode: Make the codebook anew first, by the encoder given.
+    """
+    if view is not None and front is not None:
+        raise ValueError("--view and --front both say where the viewer stands: give one of them.")
+    opened = Run(run)
+    scene = stages.opened(opened, QueryConfig(), encoder, reencode, up, front)
+    try:
+        answer = stages.ask(opened, scene, question, vlm, config, how, view)
+    except OutOfCalls:
+        print("ask: stopped at --max-calls; the same command goes on from there")
+        return 1
+    folder = stages.write_asked(opened, scene, answer, config, view)
+    print("\n".join(map(printable, stages.asked_in_words(scene, answer))))
+    print(f"  → {folder / ('picture.png' if (folder / 'picture.png').exists() else 'result.json')}")
+    return 0 if answer.targets else 1

@@ -12,17 +12,18 @@ from semquery import stages
 from semquery.console import print_hits, print_tree
 from semquery.fit import FitConfig
 from semquery.masks import Regions
+from semquery.opened import Scene
 from semquery.query import QueryConfig
 from semquery.scene import read_scene
 from semquery.store import Run
 
-QUERIES = ("small red round part", "tiny green part", "large plate")
+QUERIES = ("small red round part", "tiny green part", "large plate", "green part below the red round part")
 
 NEXT = """
 Next, on photos of your own:
   ns-process-data images --data PHOTOS --output-dir SCENE     poses, with COLMAP (30 to 150 photos, close-ups of what matters)
   ns-train semquery --data SCENE                              on a GPU; semquery-tiny on a CPU
-  semquery label RUN, semquery encode RUN, semquery query RUN "…"
+  semquery label RUN, semquery encode RUN, semquery query RUN "all the legs", semquery ask RUN "what would I press to start it?"
 The names here are measured (colour, shape, size), not understood. Names that are: semquery label RUN vlm:open-ai-server --vlm.model NAME
 (or vlm:qwen-vl --vlm.checkpoint FOLDER). Read and correct them: semquery report RUN. Then semquery encode RUN --overwrite.
 """
@@ -33,6 +34,7 @@ def run_demo(out: Path, geometry: Literal["trained", "exact"], size: int, views:
     from semquery.tabletop import write_scene
 
     start, scene = time.time(), out / "scene"
+    check_same_photos(scene, size, views)
     with step(f"scene: {views} photos of {size}×{size} with poses → {scene}"):
         if not (scene / "truth.json").exists():
             write_scene(scene, size, views)
@@ -42,7 +44,8 @@ def run_demo(out: Path, geometry: Literal["trained", "exact"], size: int, views:
     print_tree(run.parts(), labels)
     with step(f"semquery encode {run.path}"):
         stages.encode(run)
-    pictures = [ask(run, text) for text in QUERIES]
+    opened = stages.opened(run, QueryConfig(top=3))
+    pictures = [ask(run, opened, text) for text in QUERIES]
     with step(f"semquery export {run.path}"):
         pictures += [path for path in stages.export(run) if path.suffix == ".png"]
     print(f"\nDone in {(time.time() - start) / 60:.1f} minutes. Look at:")
@@ -50,6 +53,19 @@ def run_demo(out: Path, geometry: Literal["trained", "exact"], size: int, views:
         print(f"  {picture}")
     print(NEXT)
     return 0
+
+
+def check_same_photos(scene: Path, size: int, views: int) -> None:
+    """Raises ValueError when the folder holds a scene of other photos than those asked for: all that follows was made from them."""
+    if not (scene / "truth.json").exists():
+        return
+    cameras = read_scene(scene)
+    held, (height, width) = len(cameras.names), cameras.sizes[0].tolist()
+    if (held, height, width) != (views, size, size):
+        raise ValueError(
+            f"{scene} holds {held} photos of {width}×{height}, not {views} of {size}×{size}. Go on with it: --size {width} --views {held}; "
+            "or make another one in another folder: --out FOLDER."
+        )
 
 
 @contextmanager
@@ -92,10 +108,11 @@ def trained_run(out: Path, scene: Path) -> Run:
     return Run(folder)
 
 
-def ask(run: Run, text: str) -> Path:
+def ask(run: Run, scene: Scene, text: str) -> Path:
     """One query, printed and drawn."""
     print(f'\n── semquery query {run.path} "{text}"')
-    config = QueryConfig(top=3)
-    hits = stages.query(run, text, config)
-    print_hits(text, hits)
-    return stages.write_answer(run, text, hits, config) / ("picture.png" if hits else "result.json")
+    found = scene.query(text)
+    missing = "" if found else scene.missing(text)
+    print_hits(text, [each.hit for each in found], missing)
+    folder = stages.write_answer(run, scene, text, found, missing=missing)
+    return folder / ("picture.png" if (folder / "picture.png").exists() else "result.json")

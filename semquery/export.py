@@ -46,13 +46,12 @@ def labelled_cloud(surface: Surface, parts: PartTree, colors: UInt8[np.ndarray, 
                        part=parts.part_of_point.astype(np.int32), level=parts.depth[parts.part_of_point].astype(np.uint8))
 
 
-def highlighted_cloud(surface: Surface, parts: PartTree, hits: Sequence[int]):
-    """The surface in muted grey, the first hit in bright red, further hits in orange; column `hit` = rank, 0 = none."""
+def highlighted_cloud(surface: Surface, parts: PartTree, hits: Sequence[Int[np.ndarray, " _"]]):
+    """The surface in muted grey, the first hit's points in bright red, those of further hits in orange; column `hit` = rank, 0 = none."""
     grey = surface.colors.astype(np.float32).mean(1, keepdims=True)
     colors, rank = np.repeat(140 + 0.4 * (grey - 128), 3, axis=1), np.zeros(len(surface.points), np.int32)
     for i in reversed(range(len(hits))):
-        inside = parts.points_of(hits[i])
-        colors[inside], rank[inside] = ((235, 30, 30) if i == 0 else (250, 160, 60)), i + 1
+        colors[hits[i]], rank[hits[i]] = ((235, 30, 30) if i == 0 else (250, 160, 60)), i + 1
     return point_cloud(surface.points, colors.round().clip(0, 255).astype(np.uint8), surface.normals, part=parts.part_of_point, hit=rank)
 
 

@@ -5,10 +5,12 @@ inputs. From these a later run knows what can be kept, what must be resumed and 
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1  # raised when an artefact changes meaning; older ones are refused, not guessed at
+
+MOST_TOLD = 3  # differences that an error names
 
 # stage → what it writes, and what --overwrite therefore clears
 OUTPUTS = {
@@ -98,8 +102,9 @@ class Manifest:
             if last.get("format") != FORMAT:
                 changed = [f"format: {last.get('format')} → {FORMAT}"]
             if changed:
+                more = f"; and {len(changed) - MOST_TOLD} more" if len(changed) > MOST_TOLD else ""
                 raise RunError(
-                    f"The {stage} in {self.path} was made from something else ({'; '.join(changed)}). "
+                    f"The {stage} in {self.path} was made from something else ({'; '.join(changed[:MOST_TOLD])}{more}). "
                     f"Give --overwrite to make it anew, or use another run directory."
                 )
             if last["event"] == "done" and all((self.path / o).exists() for o in last["outputs"]):
@@ -154,13 +159,28 @@ def append_line(path: Path, line: dict) -> None:
 
 
 def json_lines(path: Path) -> Iterator[dict]:
-    if not path.exists():
-        return
-    for line in path.read_bytes().split(b"\n"):  # not splitlines: answers may hold U+2028 and its like
+    """The records of a file that has one on each line. A line that cannot be read is left out, and told on standard error."""
+    return (record for _, record in numbered_lines(path))
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, dict]]:
+    """Line numbers, from 1, and records."""
+    lines = path.read_bytes().split(b"\n") if path.exists() else []  # not splitlines: answers may hold U+2028 and its like
+    for number, line in enumerate(lines, 1):
         try:
-            yield json.loads(line)
-        except ValueError:
-            continue  # the half line of a killed process, perhaps cut inside a character
+            record = json.loads(line)
+        except ValueError:  # perhaps cut inside a character
+            record = None
+        if isinstance(record, dict):
+            yield number, record
+        elif line.strip() and number < len(lines):  # the last one may be the half line of a killed process
+            _tell_left_out(path, number)
+
+
+@functools.cache
+def _tell_left_out(path: Path, number: int) -> None:
+    """Once for each line, however often a file is read."""
+    print(f"{path}: line {number} cannot be read and is left out", file=sys.stderr)
 
 
 def _remove(path: Path) -> None:
@@ -176,8 +196,12 @@ def _differences(was: Any, now: Any, prefix: str = "") -> list[str]:
         return [d for k in keys for d in _differences(was.get(k), now.get(k), f"{prefix}.{k}" if prefix else k)]
     if was == now:
         return []
-    short = [str(x)[:12] if prefix.startswith("inputs") else str(x) for x in (was, now)]
+    short = [str(x)[:12] if prefix.startswith("inputs") else _shortened(str(x)) for x in (was, now)]
     return [f"{prefix.removeprefix('config.')}: {short[0]} → {short[1]}"]
+
+
+def _shortened(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ png, ply and safetensors, never pickle; each is written under a temporary name a
 that exists is whole. What was made from what is recorded by `manifest.py`.
 """
 
-import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,19 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from semquery.manifest import FORMAT, Manifest, RunError, append_line, atomic, json_lines
+from semquery.journal import Journal
+from semquery.manifest import FORMAT, OUTPUTS, RunError, atomic
 from semquery.masks import load_arrays
 from semquery.types import (
     Cameras,
     Codebook,
     MaskStack,
     MergeTree,
-    NodeLabel,
     Observation,
     PartTree,
     Surface,
 )
-from semquery.vlm import Answer
 
 # artefact → the command that makes it, for the error of whoever misses it
 MADE_BY = {
@@ -38,16 +37,29 @@ MADE_BY = {
     "parts.npz": "semquery tree RUN",
     "labels.jsonl": "semquery label RUN",
     "codebook.npz": "semquery encode RUN",
+    "codebook.json": "semquery encode RUN",
 }
+
+CODEBOOK_VERSION = 2  # 1 had one row per text of each part
+CODEBOOK_ARRAYS = ("vectors", "part_of_entry", "text_of_entry", "negatives", "bank", "part_of_picture", "pictures")
+CODEBOOK_WORDS = ("texts", "fields", "negative_texts", "bank_texts", "encoder", "encoder_config", "picture_encoder", "picture_encoder_config")
 
 
 def slug(text: str) -> str:
-    """A file name made from any text: lower-case words joined by dashes, at most 60 characters."""
-    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
-    return "-".join(words)[:60] or "query"
+    """A file name made from any text: lower-case words joined by dashes, at most 60 characters.
+
+    Texts that differ in more than case, blanks and the mark they end with have different names: where something else was
+    dropped or cut, a hash of the text follows.
+    """
+    said = " ".join(text.lower().split()).rstrip(" .?!")
+    words = " ".join("".join(c if c.isalnum() else " " for c in said).split())
+    name = words.replace(" ", "-")[:60].encode(errors="ignore")[:90].decode(errors="ignore")  # file systems count bytes
+    if said and name.replace("-", " ") == said:
+        return name
+    return "-".join([name.strip("-") or "query", hashlib.sha256(said.encode(errors="replace")).hexdigest()[:8]])
 
 
-class Run(Manifest):
+class Run(Journal):
     """A run directory. `Run(path)` opens one (a folder, or a config.yml inside it); `create=True` makes it."""
 
     def __init__(self, path: Path | str, create: bool = False) -> None:
@@ -73,7 +85,8 @@ class Run(Manifest):
         path = self.path / name
         if not path.exists() or (path.is_dir() and not any(path.glob("*.npz"))):
             command = MADE_BY[name].replace("RUN", str(self.path))
-            raise RunError(f"{self.path} has no {name} yet. Make it with: {command}")
+            gone = name in OUTPUTS["encode"] and self.stage("encode") is not None  # from other names or by another encoder, perhaps
+            raise RunError(f"{self.path} has no {name} {'any more' if gone else 'yet'}. Make it with: {command}{' --overwrite' if gone else ''}")
         return path
 
     # ---------------------------------------------------------------- artefacts
@@ -139,7 +152,13 @@ class Run(Manifest):
     def surface(self) -> Surface:
         self.need("surface.npz")
         data = self._load("surface.npz")
-        pixels = {view: self._load(f"pixels/{view}.npz")["point"] for view in _stems(self.path / "pixels")}
+        views = _stems(self.path / "pixels")
+        if self.observed_views() and not views:
+            raise RunError(
+                f"{self.path / 'pixels'} is empty: which point each pixel shows is not known, so there are no masks. "
+                f"Make the surface anew with: semquery fit {self.path} --overwrite"
+            )
+        pixels = {view: self._load(f"pixels/{view}.npz")["point"] for view in views}
         return Surface(data["points"], data["normals"], data["colors"], data["features"], data["source"],
                        float(data["voxel_size"]), pixels)
 
@@ -165,71 +184,27 @@ class Run(Manifest):
         data = self._load("merge.npz")
         return MergeTree(data["parents"], data["altitude"])
 
-    def append_label(self, label: NodeLabel, key: str) -> None:
-        """One line per label, appended and flushed."""
-        append_line(self.path / "labels.jsonl", {"key": key, **dataclasses.asdict(label)})
-
-    def append_answer(self, key: str, answer: Answer, identity: str, seconds: float = 0.0) -> None:
-        """One line per answer of a model, with who gave it, appended and flushed: what was answered is never lost, nor asked again."""
-        line = {"key": key, "answer": dataclasses.asdict(answer), "identity": identity, "seconds": round(seconds, 3)}
-        append_line(self.path / "labels.jsonl", line)
-
-    def answers(self) -> dict[str, Answer]:
-        """Recorded answers by the content key of their request, the newest of each."""
-        return {line["key"]: Answer(**{**line["answer"], "tokens": tuple((str(t), float(p)) for t, p in line["answer"].get("tokens", ()))})
-                for line in json_lines(self.path / "labels.jsonl") if "answer" in line}
-
-    def seconds_per_call(self, identity: str | None = None) -> float | None:
-        """Median time that recorded answers (of one model) took; None before three were timed."""
-        lines = [line for line in json_lines(self.path / "labels.jsonl") if "answer" in line and identity in (None, line.get("identity"))]
-        seconds = [line["seconds"] for line in lines if line.get("seconds")]
-        return float(np.median(seconds)) if len(seconds) >= 3 else None
-
-    def set_labels_aside(self) -> Path | None:
-        """Rename labels.jsonl, whose part numbers are about to lose their meaning; its new path, None if there is none."""
-        labels = self.path / "labels.jsonl"
-        if not labels.exists():
-            return None
-        number = 1 + sum(1 for _ in self.path.glob("labels.old*.jsonl"))
-        return labels.rename(self.path / f"labels.old{number}.jsonl")
-
-    def keep_answers_and_labels_by_hand(self) -> None:
-        """Drop all labels but those the user gave; answers stay, they were paid for. One step, which cannot lose any."""
-        answers = [line for line in json_lines(self.path / "labels.jsonl") if "answer" in line]
-        kept = [{"key": "", **dataclasses.asdict(label)} for label in self.labels().values() if label.source == "user"]
-        with atomic(self.path / "labels.jsonl") as path:
-            path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [*answers, *kept]))
-
-    def labels(self) -> dict[int, NodeLabel]:
-        """The newest label of each part; a label given by the user wins over any other."""
-        return {part: label for part, (label, _) in self.label_journal().items()}
-
-    def label_journal(self) -> dict[int, tuple[NodeLabel, str]]:
-        """part → (label, content key of the request that was answered)."""
-        journal: dict[int, tuple[NodeLabel, str]] = {}
-        for line in json_lines(self.path / "labels.jsonl"):
-            if "part" not in line:
-                continue
-            key = line.pop("key", "")
-            line["synonyms"] = tuple(line.get("synonyms", ()))
-            line["alternatives"] = tuple((str(n), float(s)) for n, s in line.get("alternatives", ()))
-            label = NodeLabel(**line)
-            held = journal.get(label.part)
-            if held is None or held[0].source != "user" or label.source == "user":
-                journal[label.part] = (label, key)
-        return journal
-
     def write_codebook(self, book: Codebook) -> None:
+        """codebook.npz has the arrays, codebook.json the words: what is said, and by which encoders."""
+        record = {name: getattr(book, name) for name in CODEBOOK_WORDS}
         with atomic(self.path / "codebook.json") as path:
-            path.write_text(json.dumps({"format": FORMAT, "encoder": book.encoder, "texts": book.texts,
-                                        "fields": book.fields, "negatives": book.negative_texts}, indent=1))
-        self._save("codebook.npz", vectors=book.vectors, part_of_vector=book.part_of_vector, negatives=book.negatives)
+            path.write_text(json.dumps({"format": FORMAT, "version": CODEBOOK_VERSION, **record}, indent=1, ensure_ascii=False))
+        self._save("codebook.npz", **{name: getattr(book, name) for name in CODEBOOK_ARRAYS})
 
     def codebook(self) -> Codebook:
         self.need("codebook.npz")
-        data, words = self._load("codebook.npz"), self._load_json("codebook.json")
-        return Codebook(data["vectors"], data["part_of_vector"], tuple(words["texts"]), tuple(words["fields"]),
-                        data["negatives"], tuple(words["negatives"]), words["encoder"])
+        self.need("codebook.json")
+        words, anew = self._load_json("codebook.json"), f"Make it anew: semquery encode {self.path} --overwrite"
+        if words.get("version") != CODEBOOK_VERSION:
+            raise RunError(f"The codebook of {self.path} was made by an older version. {anew}")
+        arrays = self._load("codebook.npz")
+        lacking = sorted({*CODEBOOK_ARRAYS} - arrays.keys() | {*CODEBOOK_WORDS} - words.keys())
+        broken = [name for name in CODEBOOK_ARRAYS if name in arrays and not np.isfinite(arrays[name]).all()]
+        if lacking or broken:
+            what = f"lacks {', '.join(lacking)}" if lacking else f"holds what is no number in {', '.join(broken)}"
+            raise RunError(f"The codebook of {self.path} {what}. {anew}")
+        texts = {name: tuple(words[name]) if isinstance(words[name], list) else words[name] for name in CODEBOOK_WORDS}
+        return Codebook(**texts, **{name: arrays[name] for name in CODEBOOK_ARRAYS})
 
     def write_tensors(self, name: str, tensors: Mapping[str, Any], **facts: Any) -> None:
         """Named torch tensors with a few facts, as safetensors."""

@@ -7,14 +7,15 @@ A part's mask in a view is a look-up: no projection, no visibility test.
 
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import Bool, Int, Int32, UInt8
 
 from semquery.export import part_colors
-from semquery.masks import shrink
-from semquery.pictures import captioned, close_up, enlarged, grid, outlined
-from semquery.types import Hit, PartTree, Surface
+from semquery.masks import on_white, shrink
+from semquery.pictures import captioned, close_up, enlarged, grid, load_photo, outlined
+from semquery.types import Cameras, Hit, PartTree, Surface
 
 
 def part_mask(surface: Surface, inside: Bool[np.ndarray, " n"], view: str) -> Bool[np.ndarray, "h w"]:
@@ -33,22 +34,16 @@ def visible_pixels(surface: Surface, parts: PartTree) -> tuple[list[str], Int32[
     return names, (own @ parts.holds.T.astype(np.int64)).astype(np.int32)
 
 
-def best_views(surface: Surface, parts: PartTree, part: int, seen: tuple[list[str], Int32[np.ndarray, "v p"]], count: int = 1) -> list[str]:
-    """The views that show a part best: many pixels, and not cut off by the picture's border."""
-    names, pixels = seen
-    order = np.argsort(-pixels[:, part], kind="stable")[: 4 * count + 4]
-    inside = parts.points_of(part)
+def best_views(surface: Surface, inside: Bool[np.ndarray, " n"], count: int = 1) -> list[str]:
+    """The views that show the points marked in `inside` best: many pixels, and not cut off by the picture's border."""
 
-    def worth(i: int) -> float:
-        if not pixels[i, part]:
-            return 0.0
-        mask = part_mask(surface, inside, names[i])
+    def worth(view: str) -> float:
+        mask = part_mask(surface, inside, view)
         border = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
-        return float(pixels[i, part]) * (0.25 if border > 0.05 * np.sqrt(mask.sum()) + 2 else 1.0)
+        return float(mask.sum()) * (0.25 if border > 0.05 * np.sqrt(mask.sum()) + 2 else 1.0)
 
-    worths = {int(i): worth(int(i)) for i in order}
-    ranked = sorted((i for i in worths if worths[i] > 0), key=lambda i: (-worths[i], i))
-    return [names[i] for i in ranked[:count]]
+    worths = {view: worth(view) for view in surface.point_of_pixel}
+    return sorted((view for view in worths if worths[view] > 0), key=lambda view: -worths[view])[:count]
 
 
 def png_bytes(image: UInt8[np.ndarray, "h w 3"] | Bool[np.ndarray, "h w"]) -> bytes:
@@ -73,20 +68,37 @@ def repainted(surface: Surface, view: str) -> UInt8[np.ndarray, "h w 3"]:
     return np.where((point >= 0)[..., None], surface.colors[point], 255).astype(np.uint8)
 
 
+def photo_of(cameras: Cameras, surface: Surface) -> Callable[[str], UInt8[np.ndarray, "_ _ 3"]]:
+    """view → its photo on white; where the photo is gone, the view painted from the surface."""
+    paths = dict(zip(cameras.names, cameras.images, strict=True))
+
+    def photo(view: str) -> UInt8[np.ndarray, "_ _ 3"]:
+        path = Path(paths[view])
+        return on_white(load_photo(path)) if path.exists() else repainted(surface, view)
+
+    return photo
+
+
 def answer_picture(
-    surface: Surface, parts: PartTree, hits: Sequence[Hit], photo: Callable[[str], UInt8[np.ndarray, "_ _ 3"]], text: str, side: int = 360
-) -> UInt8[np.ndarray, "h w 3"]:
-    """A strip: the best hit in the two views that show it best, its close-up, then the other hits."""
-    seen, cells = visible_pixels(surface, parts), []
-    for rank, hit in enumerate(hits):
-        inside = parts.points_of(hit.part)
-        for k, view in enumerate(best_views(surface, parts, hit.part, seen, count=2 if rank == 0 else 1)):
+    surface: Surface, hits: Sequence[tuple[Hit, Int[np.ndarray, " _"]]], photo: Callable[[str], UInt8[np.ndarray, "_ _ 3"]], text: str,
+    side: int = 360,
+) -> UInt8[np.ndarray, "h w 3"] | None:
+    """A strip: the best hit in the two views that show it best, its close-up, then the other hits; None where no view shows any.
+
+    Each hit comes with the numbers of its points, those of all its members together.
+    """
+    cells = []
+    for rank, (hit, points) in enumerate(hits):
+        inside = np.zeros(len(surface.points), bool)
+        inside[points] = True
+        for k, view in enumerate(best_views(surface, inside, count=2 if rank == 0 else 1)):
             image, mask = photo(view), part_mask(surface, inside, view)
-            title = f"“{text}”: {' / '.join(hit.path)}" if rank == k == 0 else f"{rank + 1}. {' / '.join(hit.path[-2:])}"
-            cells.append(captioned(outlined(enlarged(image, side), mask, tint=0.45), f"{title}  ({hit.score:.2f}; {view})"))
+            title = f"“{text[:80]}”: {' / '.join(hit.path)}" if rank == k == 0 else f"{rank + 1}. {' / '.join(hit.path[-2:])}"
+            several = f"{len(hit.members)} parts; " if len(hit.members) > 1 else ""
+            cells.append(captioned(outlined(enlarged(image, side), mask, tint=0.45), f"{title}  ({several}{100 * hit.probability:.0f} % likely; {view})"))
             if rank == k == 0:
                 cells.append(captioned(close_up(image, mask, side), "close up"))
-    return grid(cells, columns=3)
+    return grid(cells, columns=3) if cells else None
 
 
 def levels_picture(

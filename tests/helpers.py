@@ -76,6 +76,17 @@ def small_run(path: Path) -> Run:
     return run
 
 
+def named_run(path: Path) -> Run:
+    """The same with its names, encoded by their spelling."""
+    from semquery import stages
+
+    run = small_run(path)
+    for label in small_labels().values():
+        run.append_label(label, "")
+    stages.encode(run)
+    return run
+
+
 def write_photo(path: Path, size: tuple[int, int] = (6, 8), color=(10, 200, 30)) -> Path:
     """A photo of one colour, height × width."""
     from PIL import Image

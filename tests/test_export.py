@@ -46,7 +46,7 @@ def test_labelled_points_carry_their_part_and_level_and_its_colour(tmp_path):
 
 def test_hits_stand_out_of_grey_the_first_in_red():
     surface, parts = small_surface(), small_parts()
-    rows = read_back(highlighted_cloud(surface, parts, [1, 3, 2]))  # the right knob, the panel around it, the plate
+    rows = read_back(highlighted_cloud(surface, parts, [np.flatnonzero(parts.points_of(p)) for p in (1, 3, 2)]))  # the right knob, the panel around it, the plate
     assert rows["hit"].tolist() == [2, 2, 2, 2, 1, 1, 1, 3, 3, 3, 3, 2]  # the better hit keeps its points
     colors = columns(rows, "red", "green", "blue")
     assert {tuple(c) for c in colors[4:7].tolist()} == {(235, 30, 30)}

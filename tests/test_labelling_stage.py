@@ -253,14 +253,15 @@ def test_an_interruption_keeps_what_was_answered(run):
     assert len(run.answers()) == 3 and sorted(run.labels()) == [0, 3, 4]
 
 
-def _slow(path, workers: int, started) -> None:
+def _slow(path, workers: int, started, interrupted) -> None:
     class Slow(Reading):
         def text(self, request):
-            if len(self.requests) == 2:
+            if len(self.requests) >= 2:  # plate or panel is on its way, and stays there until the signal was sent
                 started.set()
-            time.sleep(0.4)
+                interrupted.wait(20)
             return super().text(request)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
     try:
         stages.label(Run(path), Slow(), PLAIN, LabelRun(workers=workers))
     except KeyboardInterrupt:
@@ -269,12 +270,14 @@ def _slow(path, workers: int, started) -> None:
 
 def test_ctrl_c_waits_for_answers_that_are_on_their_way(run):
     context = multiprocessing.get_context("fork")
-    started = context.Event()
-    process = context.Process(target=_slow, args=(run.path, 4, started))
+    started, interrupted = context.Event(), context.Event()
+    process = context.Process(target=_slow, args=(run.path, 4, started, interrupted))
     process.start()
     assert started.wait(20)
-    time.sleep(0.1)
+    time.sleep(0.2)  # for the other one to start, too
     os.kill(process.pid, signal.SIGINT)
+    time.sleep(0.2)  # for the signal to arrive before the answers
+    interrupted.set()
     process.join()
     assert process.exitcode == 130 and len(run.answers()) == 3  # the scene, then panel and plate at once
     rest = Reading()
@@ -329,3 +332,13 @@ def test_after_some_calls_a_dry_run_tells_what_is_left_at_the_measured_pace(run)
 def test_prices_without_a_dry_run_are_refused(run, capsys):
     assert main(["label", str(run.path), "--price-in", "1", "--price-out", "2"]) == 2
     assert "--price-in and --price-out go together, and with --dry-run" in capsys.readouterr().err
+
+
+def test_parts_that_lost_their_labels_to_a_new_tree_are_named_though_one_was_named_by_hand(run, tmp_path, capsys):
+    stages.label(run)
+    run.set_labels_aside()  # as a tree that is built anew does
+    (tmp_path / "names.json").write_text('{"2": "saucer"}')
+    assert stages.label_by_hand(run, tmp_path / "names.json") == 1 and run.labels().keys() == {2}
+    labels = stages.label(run)
+    assert labels.keys() == set(range(5)) and labels[2].name == "saucer" and "already done" not in capsys.readouterr().out
+    assert stages.label(run) == labels and "already done" in capsys.readouterr().out

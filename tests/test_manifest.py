@@ -107,3 +107,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(run):
         temporary.write_text("half")
         raise KeyError("crash")
     assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_of_many_differences_three_are_named_and_the_others_counted(run):
+    photos = {f"view{k:02d}": f"{k:08x}" for k in range(40)}
+    run.begin("masks", {"photos": photos})
+    with pytest.raises(RunError, match=r"\(photos.view00: 00000000 → None; [^;]*; [^;]*; and 37 more\)"):
+        run.begin("masks", {"photos": {}})
+    run.begin("encode", {"negatives": ["thing"] * 500})
+    with pytest.raises(RunError) as caught:
+        run.begin("encode", {"negatives": ["stuff"] * 500})
+    assert len(str(caught.value)) < 500

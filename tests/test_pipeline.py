@@ -35,8 +35,8 @@ def answer(run: Run, capsys, text: str) -> np.ndarray:
     assert main(["query", str(run.path), text]) == 0
     printed = capsys.readouterr().out
     result = json.loads((run / "queries" / slug(text) / "result.json").read_text())
-    assert f"part {result['hits'][0]['part']}," in printed
-    return run.parts().points_of(result["hits"][0]["part"])
+    assert result["hits"][0]["reason"].splitlines()[0] in printed
+    return np.any([run.parts().points_of(member) for member in result["hits"][0]["members"]], axis=0)
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -48,6 +48,11 @@ def test_small_coloured_parts_are_found_by_what_they_look_like(demo, capsys):
     leaf = true_leaves(demo, run)
     assert iou(answer(run, capsys, "small red round part"), leaf == "dial") > 0.6
     assert iou(answer(run, capsys, "tiny green part"), leaf == "start button") > 0.5
+
+
+def test_a_part_is_found_by_where_it_is(demo, capsys):
+    run = Run(demo / "exact")
+    assert iou(answer(run, capsys, "green part below the red round part"), true_leaves(demo, run) == "start button") > 0.5
 
 
 def test_the_tree_has_tens_of_nodes_in_several_levels(demo):
@@ -76,7 +81,7 @@ def test_a_name_given_by_hand_is_found_after_encoding_again(demo, tmp_path, caps
 
 def test_a_query_for_nothing_in_the_scene_says_so(demo, capsys):
     assert main(["query", str(demo / "exact"), "zebra"]) == 1
-    assert "nothing in this scene" in capsys.readouterr().out
+    assert "“zebra”: not found in this scene" in capsys.readouterr().out
 
 
 def test_running_it_again_recomputes_nothing(demo, capsys):
@@ -86,6 +91,6 @@ def test_running_it_again_recomputes_nothing(demo, capsys):
 
 
 def test_pictures_can_be_looked_at(demo):
-    picture = Image.open(demo / "exact" / "queries" / "small-red-round-part" / "picture.png")
+    picture = Image.open(demo / "exact" / "queries" / "tiny-green-part" / "picture.png")
     assert picture.mode == "RGB" and min(picture.size) > 300
     assert len(picture.getcolors(1 << 24)) > 100

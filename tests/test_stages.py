@@ -19,7 +19,6 @@ from semquery.fit import FitConfig
 from semquery.geometry import FusionConfig
 from semquery.masks import MaskFolder, Regions
 from semquery.parts import TreeConfig
-from semquery.query import QueryConfig
 from semquery.scene import read_scene
 from semquery.store import Run, RunError
 from semquery.tabletop import write_scene
@@ -136,12 +135,12 @@ def test_a_new_tree_does_not_inherit_names_of_old_numbers_but_keeps_them(run, tm
 def test_pictures_and_point_clouds_of_an_answer_agree_with_the_part(run):
     from plyfile import PlyData
 
-    text = stages.query(run, run.labels()[0].name)[0].matched
-    hits = stages.query(run, text)
-    folder = stages.write_answer(run, text, hits, QueryConfig())
+    scene, text = stages.opened(run), run.labels()[0].name
+    found = scene.query(text)
+    folder = stages.write_answer(run, scene, text, found)
     result = json.loads((folder / "result.json").read_text())
-    assert result["hits"][0]["part"] == hits[0].part
-    inside = run.parts().points_of(hits[0].part)
+    assert result["hits"][0]["part"] == found[0].part and result["hits"][0]["members"] == list(found[0].members)
+    inside = np.any([run.parts().points_of(member) for member in found[0].members], axis=0)
     assert (PlyData.read(folder / "parts.ply")["vertex"]["hit"] == 1).sum() == inside.sum()
     for mask in (folder / "masks").iterdir():
         point = run.surface().point_of_pixel[mask.stem]
@@ -152,8 +151,8 @@ def test_pictures_and_point_clouds_of_an_answer_agree_with_the_part(run):
 def test_a_run_named_by_a_relative_path_keeps_its_files_in_itself(run, monkeypatch):
     monkeypatch.chdir(run.path.parent)
     relative, before = Run("run"), {p.name for p in run.path.iterdir()}
-    name = relative.labels()[0].name
-    stages.write_answer(relative, name, stages.query(relative, name), QueryConfig())
+    scene, name = stages.opened(relative), relative.labels()[0].name
+    stages.write_answer(relative, scene, name, scene.query(name))
     assert all(path.exists() for path in stages.export(relative))
     assert {p.name for p in run.path.iterdir()} - before == {"queries", "export"}
     assert {p.name for p in next((run / "queries").iterdir()).iterdir()} == {"result.json", "masks", "parts.ply", "picture.png"}

@@ -3,17 +3,19 @@
 import dataclasses
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 import torch
 from helpers import assert_same, small_cameras, small_labels, small_parts, small_run, small_surface
 
+from semquery.codebook import build_codebook
 from semquery.labelling import label_from
-from semquery.manifest import FORMAT, RunError, sha256
+from semquery.manifest import FORMAT, RunError, append_line, sha256
 from semquery.masks import stack_masks
 from semquery.store import MADE_BY, Run, slug
-from semquery.text import Lexical, build_codebook
+from semquery.text import Lexical
 from semquery.types import MergeTree, NodeLabel, Observation, PartTree
 from semquery.vlm import Answer
 
@@ -87,6 +89,14 @@ def test_answers_come_back_by_key_and_are_no_labels(run):
     assert run.answers() == {"k": Answer("newer"), "other": Answer("x")} and run.seconds_per_call() == 0.5
 
 
+def test_answers_to_questions_have_a_journal_of_their_own(run):
+    run.append_answer("k", Answer("a name"), "Model", 0.25)
+    for seconds in (1.0, 2.0, 3.0):
+        run.append_answer("k", Answer("a reply"), "Model", seconds, journal="asks.jsonl")
+    assert run.answers() == {"k": Answer("a name")} and run.answers("asks.jsonl") == {"k": Answer("a reply")}
+    assert run.seconds_per_call() is None and run.seconds_per_call("Model", "asks.jsonl") == 2.0 and run.labels() == {}
+
+
 def test_labels_of_earlier_versions_are_named(run):
     (run / "labels.jsonl").write_text('{"key": "k", "part": 0, "name": "knob", "source": "vlm"}\n')
     assert run.labels()[0] == NodeLabel(0, "knob", source="vlm") and run.labels()[0].status == "named"
@@ -101,9 +111,25 @@ def test_a_name_given_by_the_user_wins_whenever_it_came(run):
 
 
 def test_the_codebook_comes_back(run):
-    book = build_codebook(small_labels(), Lexical(dim=64), ("object", "thing"))
+    book = build_codebook(small_labels(), Lexical(dim=64), ("object", "thing"), ("knob", "wheel", "lid"))
     run.write_codebook(book)
     assert_same(run.codebook(), book)
+
+
+def test_a_codebook_with_pictures_comes_back(run):
+    random = np.random.default_rng(0)
+    book = dataclasses.replace(
+        build_codebook(small_labels(), Lexical(dim=16), ("object",), ("knob",)), part_of_picture=np.array([1, 3], np.int32),
+        pictures=random.random((2, 8)).astype(np.float32), picture_encoder="Clip(“tiny”)", picture_encoder_config={"class": "Clip", "size": [3, 4]})
+    run.write_codebook(book)
+    assert_same(run.codebook(), book)
+
+
+def test_a_codebook_of_an_older_version_says_what_to_run(run):
+    run.write_codebook(build_codebook(small_labels(), Lexical(dim=8), (), ()))
+    (run / "codebook.json").write_text(json.dumps({"format": FORMAT, "encoder": "Lexical()", "texts": ["knob"], "fields": ["name"], "negatives": []}))
+    with pytest.raises(RunError, match="made by an older version. Make it anew: semquery encode .*run --overwrite"):
+        run.codebook()
 
 
 def test_tensors_come_back_with_their_facts(run):
@@ -143,7 +169,7 @@ def test_pickles_are_never_opened(run):
 
 @pytest.mark.parametrize("name", ["codebook.json", "cameras.json"])
 def test_torn_json_says_what_to_do(run, name):
-    small_run(run.path).write_codebook(build_codebook(small_labels(), Lexical(dim=8), ()))
+    small_run(run.path).write_codebook(build_codebook(small_labels(), Lexical(dim=8), (), ()))
     (run / name).write_text((run / name).read_text()[:50])
     with pytest.raises(RunError, match=f"{name} cannot be read .*Delete it"):
         run.cameras() if name == "cameras.json" else run.codebook()
@@ -212,9 +238,46 @@ def test_strange_line_separators_in_an_answer_do_not_split_its_line(run):
     assert run.labels()[0].name == odd
 
 
-@pytest.mark.parametrize(("text", "name"), [("Small red, round part!", "small-red-round-part"), ("../../etc/passwd", "etc-passwd"), ("¿?", "query"), ("x" * 99, "x" * 60)])
+@pytest.mark.parametrize(("text", "name"), [
+    ("Small  red part!", "small-red-part"), ("Wo ist die Tür?", "wo-ist-die-tür"), ("../../etc/passwd", "etc-passwd-[0-9a-f]{8}"),
+    ("¿?", "query-[0-9a-f]{8}"), ("x" * 99, "x{60}-[0-9a-f]{8}"), ("𠀀" * 60, "𠀀{22}-[0-9a-f]{8}"), ("\udcff", "query-[0-9a-f]{8}")])
 def test_a_query_becomes_a_harmless_file_name(text, name):
-    assert slug(text) == name
+    assert re.fullmatch(name, slug(text)) and len(slug(text).encode(errors="replace")) <= 99
+
+
+def test_texts_that_differ_have_folders_that_differ():
+    texts = ["C", "C++", "C#", "left-knob", "left knob", "left knob, plate", "¿?", "¡!", "query", "?", *("x" * k for k in (59, 60, 61, 62))]
+    assert len({slug(text) for text in texts}) == len(texts)
+    assert slug("Left  knob ") == slug("left knob") == slug("left knob?")
+
+
+def test_a_broken_line_among_good_ones_is_told_once_and_a_torn_last_one_is_not(run, capsys):
+    run.append_label(NodeLabel(0, "knob"), "k")
+    with (run / "labels.jsonl").open("ab") as file:
+        file.write(b'{"key": "k", "part": 1, "na\n[1, 2]\n\n')
+    run.append_label(NodeLabel(2, "plate"), "k")
+    with (run / "labels.jsonl").open("ab") as file:
+        file.write(b'{"key": "k", "par')
+    for _ in range(2):
+        assert {part: named.name for part, named in run.labels().items()} == {0: "knob", 2: "plate"}
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"{run / 'labels.jsonl'}: line {number} cannot be read and is left out" for number in (2, 3)]
+
+
+@pytest.mark.parametrize("line", [{"part": 1}, {"name": "knob"}, {"part": "1", "name": "knob"}, {"part": 1, "name": None}, {"part": 1, "name": "knob", "colour": 3},
+                                  {"part": 1, "name": "knob", "synonyms": 4}])
+def test_a_line_that_is_no_label_is_named_with_its_file(run, line):
+    run.append_label(NodeLabel(0, "knob"), "k")
+    append_line(run / "labels.jsonl", line)
+    with pytest.raises(RunError, match=r"Line 2 of .*labels.jsonl is no label .*Correct the line or delete it"):
+        run.labels()
+
+
+@pytest.mark.parametrize("line", [{"key": "k", "answer": 3}, {"answer": {"text": "a"}}, {"key": "k", "answer": {"words": "a"}}])
+def test_a_line_that_is_no_answer_is_named_with_its_file(run, line):
+    append_line(run / "asks.jsonl", line)
+    with pytest.raises(RunError, match=r"Line 1 of .*asks.jsonl is no answer"):
+        run.answers("asks.jsonl")
 
 
 def test_part_trees_that_were_written_answer_like_the_ones_in_memory(run):

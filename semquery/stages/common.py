@@ -1,9 +1,10 @@
 """What several stages share: progress, photos, the device."""
 
-from pathlib import Path
-
-import numpy as np
 import torch
+
+from semquery.pictures import load_photo
+
+__all__ = ["default_device", "load_photo", "progress"]
 
 
 def progress(items, what: str, total: int | None = None):
@@ -15,17 +16,3 @@ def progress(items, what: str, total: int | None = None):
 
 def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def load_photo(path: Path) -> np.ndarray:
-    """A photo as uint8 [h, w, 3], or [h, w, 4] where it has transparency."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-            return np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
-    except FileNotFoundError as error:
-        raise ValueError(f"There is no photo at {path}.") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error

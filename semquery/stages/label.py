@@ -299,8 +299,8 @@ def _by_hand(run: Run) -> str:
 
 
 def _has_more_to_do(run: Run, vlm: Vlm, how: LabelRun) -> bool:
-    """Whether a finished run has reason to go on: names by hand that its parts were not told of, or what the user asks for."""
-    if how.only is not None or (how.relabel_failed and _failed_parts(run)):
+    """Whether a finished run has reason to go on: parts without a label, names by hand that its parts were not told of, or what the user asks for."""
+    if how.only is not None or (how.relabel_failed and _failed_parts(run)) or not set(range(run.parts().num_parts)) <= run.labels().keys():
         return True
     last = run.stage("label")
     return vlm.source != "rule" and last is not None and last.get("by_hand", "") != _by_hand(run)
