@@ -134,6 +134,8 @@ def test_left_and_right_are_those_of_the_view_that_is_named(view, question, answ
     ("the chair above the table", "No “chair” is above “the table”."),
     ("the button in the fourth row", "There are 3 such rows, so there is no “the fourth row”."),
     ("buttons except the buttons", "“buttons except the buttons” excludes all that it names."),
+    ("the keypad without the buttons and the keypad plate",
+     "What “the keypad without the buttons and the keypad plate” leaves is no part of its own: the tree has no other parts in part 35."),
     ("the table without a leg", "No “table” is without “a leg”."),
     ("what is between the dial", "“what is between the dial” needs two parts to be between, and there is 1."),
     ("what is above the display", "There is nothing above “the display” here."),

@@ -33,7 +33,7 @@ def apart(found: Scored, excluded: Excluded, phrase: Phrase, trail: Trail) -> Sc
     gone = [taken for _, parts in excluded for taken in parts]
     left = [(other, score) for part, score in found for other in remainder(part, gone, trail)]
     if not left:
-        raise Unanswerable(f"“{phrase}” excludes all that it names.")
+        raise Unanswerable(f"What “{phrase}” leaves is no part of its own: the tree has no other parts in part {listed([part for part, _ in found])}.")
     rest = [part for part, _ in left]
     if opened := [part for part, _ in found if part not in rest]:
         trail.steps.append(f"Of part {listed(opened)} the other parts are left: {listed(rest)}.")
