@@ -14,6 +14,7 @@ from semquery.labelling import LabelConfig, all_names, by_looks, candidates_from
 from semquery.labelling.context import question
 from semquery.types import NodeLabel
 from semquery.vlm.clip import PHRASE, ClipRanking
+from semquery.vlm.dual import load_model
 
 NAMES = ["door", "handle", "leg", "screw", "seat"]
 
@@ -97,3 +98,12 @@ def test_offered_names_reach_the_question():
     subject = small_subject(candidates=by_looks(lambda part, ancestors: NAMES, NAMES, lambda part: b"x", last_letters, most=2))
     asked = question(subject, 4, {4: NodeLabel(4, "scene")}, LabelConfig())
     assert "It may be one of these, or something else: seat, screw." in asked.text
+
+
+def test_a_checkpoint_opens_without_a_bar_and_leaves_bars_to_others(checkpoint, monkeypatch, capfd):
+    from transformers.utils import logging
+
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    logging.enable_progress_bar()
+    _, missing = load_model(checkpoint)
+    assert missing == [] and "Loading" not in capfd.readouterr().err and logging.is_progress_bar_enabled()

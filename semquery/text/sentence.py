@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from semquery.devices import choose_device
 from semquery.text.layout import Layout
+from semquery.vlm.dual import load_model
 
 _ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid")
 _OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet")  # count positions from behind the padding's number
@@ -55,13 +56,13 @@ def pooled(hidden: Float[torch.Tensor, "k t d"], mask: Int[torch.Tensor, "k t"],
 
 def open_sentence(layout: Layout, device: str = "auto") -> SentenceModel:
     """Open what a folder describes. Raises ValueError, OSError or KeyError when it is not whole, or of another kind."""
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     place, folder = choose_device(device), layout.transformer
     if AutoConfig.from_pretrained(folder, local_files_only=True).is_encoder_decoder:
         raise ValueError(f"it is of the kind {layout.family}, which writes texts; expected a sentence encoder, CLIP or SigLIP")
-    model, found = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, output_loading_info=True)
-    missing = [key for key in found["missing_keys"] if not key.startswith("pooler.")]  # BERT's own pooler, which is not used here
+    model, lacking = load_model(folder)
+    missing = [key for key in lacking if not key.startswith("pooler.")]  # BERT's own pooler, which is not used here
     if missing:
         raise ValueError(f"it lacks {len(missing)} weights ({missing[0]}, …)")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -51,18 +51,33 @@ def open_dual(checkpoint: str, device: str = "auto") -> DualEncoder:
     """A folder, or a name in the hub's cache. Raises ValueError when it is not here, of another kind, or not whole."""
     folder = Path(checkpoint).expanduser()
     where = folder if folder.is_dir() else checkpoint
-    import torch
-    from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
     place = choose_device(device)
     config = AutoConfig.from_pretrained(where, local_files_only=True)
     if config.model_type not in FAMILIES:
         raise ValueError(f"it is of the kind {config.model_type}; expected {', '.join(FAMILIES)}")
-    model, found = AutoModel.from_pretrained(where, dtype=torch.float32, local_files_only=True, output_loading_info=True)
-    if found["missing_keys"]:
-        raise ValueError(f"it lacks {len(found['missing_keys'])} weights")
+    model, missing = load_model(where)
+    if missing:
+        raise ValueError(f"it lacks {len(missing)} weights")
     images, tokenizer = (auto.from_pretrained(where, local_files_only=True) for auto in (AutoImageProcessor, AutoTokenizer))
     return DualEncoder(model.to(place).eval(), images, tokenizer)
+
+
+def load_model(where: Path | str) -> tuple[Any, list[str]]:
+    """The model of a checkpoint that is here, and the names of weights it lacks; opened without a bar, in a moment."""
+    import torch
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, found = AutoModel.from_pretrained(where, dtype=torch.float32, local_files_only=True, output_loading_info=True)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    return model, list(found["missing_keys"])
 
 
 def picture_of(png: bytes) -> Any:
