@@ -40,7 +40,7 @@ def test_an_id_is_an_id_however_it_is_written(said):
     assert decision_from(json.dumps({"targets": said}), KNOWN).targets == (12,)
 
 
-@pytest.mark.parametrize("said", ["handle", "2 of them", 7, -12, 1.5, True, None, "99999999999999", "the 12th", [], "#"])
+@pytest.mark.parametrize("said", ["handle", "2 of them", 7, -12, 1.5, math.inf, -math.inf, math.nan, 10**400, True, None, "99999999999999", "the 12th", [], "#"])
 def test_what_is_no_known_id_is_none(said):
     assert ids_in([said], KNOWN)[0] == ()
 

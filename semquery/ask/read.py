@@ -91,8 +91,8 @@ def _ids(item: Any, known: Collection[int]) -> list[int]:
     """The ids that one item of a list means."""
     if isinstance(item, bool):
         return []
-    if isinstance(item, (int, float)):
-        return [int(item)] if item == int(item) else []
+    if isinstance(item, (int, float)):  # JSON as Python reads it knows Infinity
+        return [int(item)] if isinstance(item, int) or item.is_integer() else []
     if isinstance(item, Mapping):
         return _ids(_id_of(item), known)
     named = re.match(r"\W*(?:part|id|node)?\W*(\d{1,9})(?:\s*(?:[-–—]|to)\s*#?(\d{1,9})(?!\d))?", str(item), re.I)
