@@ -4,8 +4,9 @@ Notation
   p parts, n points, v views, h w height and width of a view's pixel grid.
   The rank of a part is its number in preorder: a part comes before its descendants, which follow it without a gap,
   so a part and all inside it are the ranks first[part] .. last[part] - 1. Points are sorted by the rank of the smallest
-  part that holds them, and so are the pixels of a view by that of the point they show: what a part holds is a slice.
-It takes memory with parts plus points plus pixels; no table of parts by parts is made.
+  part that holds them, and so are the pixels of all views together by that of the point they show: what a part holds is
+  one slice of each. Pixels are numbered on from view to view, row by row.
+It takes memory with parts plus points plus pixels, and a number per view and part; no table of parts by parts is made.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,17 +22,13 @@ from semquery.types import PartTree, Surface
 class Slices:
     """Items sorted by the rank of the part each belongs to; those that belong to none are left out."""
 
-    items: Int32[np.ndarray, " i"]
+    items: Integer[np.ndarray, " i"]
     start: Int64[np.ndarray, " r"]  # start[rank] .. start[rank + 1] are the items of one rank alone; one more than there are parts
 
-    def within(self, ranges: Int64[np.ndarray, "k 2"]) -> Int32[np.ndarray, " m"]:
+    def within(self, ranges: Int64[np.ndarray, "k 2"]) -> Integer[np.ndarray, " m"]:
         """Items of ranges of ranks, one range after another; those of a single range are a view of the array, not a copy."""
-        start, stop = self.start[ranges].T
-        if len(ranges) == 1:
-            return self.items[start[0] : stop[0]]
-        lengths = stop - start
-        before = np.cumsum(lengths) - lengths  # items of earlier ranges
-        return self.items[np.repeat(start - before, lengths) + np.arange(lengths.sum())]
+        found = [self.items[start:stop] for start, stop in self.start[ranges].tolist()]
+        return found[0] if len(found) == 1 else np.concatenate([self.items[:0], *found])
 
 
 class Spans:
@@ -47,7 +44,10 @@ class Spans:
         of_view = surface.point_of_pixel if surface else {}
         self.sizes: dict[str, tuple[int, ...]] = {view: point.shape for view, point in of_view.items()}
         self.points = _slices(np.arange(len(parts.part_of_point)), rank[parts.part_of_point], len(rank))
-        self.pixels = {view: _slices(*_seen(point, rank, parts), len(rank)) for view, point in of_view.items()}
+        self._first_pixel = np.cumsum([0, *(point.size for point in of_view.values())])
+        of_each = [_slices(*_seen(point, rank, parts), len(rank)) for point in of_view.values()]
+        self.pixels = _merged(of_each, self._first_pixel, len(rank))
+        self._before = {view: slices.start.astype(np.int32) for view, slices in zip(of_view, of_each, strict=True)}  # pixels of lower ranks
 
     @property
     def num_points(self) -> Int64[np.ndarray, " p"]:
@@ -104,32 +104,33 @@ class Spans:
         mask[self.points_of(*members)] = True
         return mask
 
-    def pixels_of(self, view: str, *members: int) -> Int32[np.ndarray, " k"]:
-        """The pixels of a view that show one of the parts, flat row-major, each once."""
-        return self.pixels[view].within(self.ranges(members))
+    def num_pixels(self, view: str) -> Int64[np.ndarray, " p"]:
+        """Pixels of a view that show each part, or a part inside it."""
+        return (self._before[view][self.last] - self._before[view][self.first]).astype(np.int64)
 
     def mask(self, view: str, *members: int) -> Bool[np.ndarray, "h w"]:
         """The pixels of a view that show one of the parts, as a picture."""
-        return self._painted(view, self.ranges(members))
+        k = list(self.sizes).index(view)
+        mask, pixels = np.zeros(self.sizes[view], bool), self.pixels.within(self.ranges(members))
+        begin, end = self._first_pixel[k : k + 2]
+        mask.reshape(-1)[pixels[(pixels >= begin) & (pixels < end)] - begin] = True
+        return mask
 
     def masks(self, *members: int) -> dict[str, Bool[np.ndarray, "_ _"]]:
-        """The mask of every view that shows one of the parts, the one with the most pixels of it first."""
+        """The mask of every view that shows one of the parts, the one with the most pixels of it first; slices of one array."""
         ranges = self.ranges(members)
-        return {view: self._painted(view, ranges) for view in self._seen_in(ranges)}
+        painted = np.zeros(self._first_pixel[-1], bool)
+        painted[self.pixels.within(ranges).astype(np.intp)] = True  # indices of this type are written faster
+        of_view = dict(zip(self.sizes, np.split(painted, self._first_pixel[1:-1]), strict=True)) if self.sizes else {}
+        return {view: of_view[view].reshape(self.sizes[view]) for view in self._seen_in(ranges)}
 
     def views_of(self, *members: int) -> list[str]:
         """The views that show one of the parts, the one with the most pixels of it first."""
         return self._seen_in(self.ranges(members))
 
-    def _painted(self, view: str, ranges: Int64[np.ndarray, "k 2"]) -> Bool[np.ndarray, "h w"]:
-        mask = np.zeros(self.sizes[view], bool)
-        mask.reshape(-1)[self.pixels[view].within(ranges)] = True
-        return mask
-
     def _seen_in(self, ranges: Int64[np.ndarray, "k 2"]) -> list[str]:
-        views = list(self.pixels)
-        count = np.array([np.diff(self.pixels[view].start[ranges], axis=1).sum() for view in views])
-        return [views[k] for k in np.argsort(-count, kind="stable") if count[k]]
+        count = {view: int((before[ranges[:, 1]] - before[ranges[:, 0]]).sum()) for view, before in self._before.items()}
+        return sorted((view for view in count if count[view]), key=lambda view: -count[view])
 
 
 def preorder(parents: Int32[np.ndarray, " p"]) -> tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]:
@@ -157,3 +158,15 @@ def _seen(
 def _slices(items: Int64[np.ndarray, " i"], rank: Integer[np.ndarray, " i"], num_parts: int) -> Slices:
     start = np.concatenate([[0], np.cumsum(np.bincount(rank, minlength=num_parts))])
     return Slices(items[np.argsort(rank, kind="stable")].astype(np.int32), start.astype(np.int64))
+
+
+def _merged(of_each: Sequence[Slices], first_pixel: Int64[np.ndarray, " o"], num_parts: int) -> Slices:
+    """The pixels of all views by rank, within a rank by view; view by view, so that it takes no more memory than what it makes."""
+    start = sum((slices.start for slices in of_each), np.zeros(num_parts + 1, np.int64))
+    items = np.empty(start[-1], np.int32 if first_pixel[-1] < 2**31 else np.int64)
+    free = start[:-1].copy()  # where the next view's pixels of each rank go
+    for slices, first in zip(of_each, first_pixel[:-1].tolist(), strict=True):
+        count = np.diff(slices.start)
+        items[np.repeat(free - slices.start[:-1], count) + np.arange(len(slices.items))] = slices.items.astype(items.dtype) + first
+        free += count
+    return Slices(items, start)

@@ -74,9 +74,9 @@ def test_the_views_chosen_show_together_what_can_be_seen(room):
     leaves = [NUMBER[name] for name in ("left leg", "handle", "shade", "drawer knob")]
     chosen = showing(room, leaves, 4)
     shown = {p for view in chosen for p in leaves if room.laid.mask(view, p).sum() >= 20}
-    alone = {p for view in room.laid.pixels for p in leaves if room.laid.mask(view, p).sum() >= 20}
+    alone = {p for view in room.laid.sizes for p in leaves if room.laid.mask(view, p).sum() >= 20}
     assert shown == alone and 1 <= len(chosen) <= 4
-    best = max(len([p for p in leaves if room.laid.mask(view, p).sum() >= 20]) for view in room.laid.pixels)
+    best = max(len([p for p in leaves if room.laid.mask(view, p).sum() >= 20]) for view in room.laid.sizes)
     assert len([p for p in leaves if room.laid.mask(chosen[0], p).sum() >= 20]) == best
 
 
@@ -189,5 +189,5 @@ def test_parts_without_points_are_told_without_relations():
 
     subject = subject_of(small_surface(), tree, small_cameras(), {p: NodeLabel(p, f"thing {p}") for p in range(4)})
     assert relations(2, [0], subject) == [] and relations(0, [2], subject) == []
-    assert line(Row((2,)), subject).startswith("2 | “thing 2”") and set(DRAWN) == set(subject.laid.pixels)
+    assert line(Row((2,)), subject).startswith("2 | “thing 2”") and set(DRAWN) == set(subject.laid.sizes)
     assert close_ups(subject, [2])[2] == ()

@@ -80,7 +80,7 @@ def test_deep_parts_keep_their_points_however_many_bytes_a_rank_takes():
     parts = part_tree(np.minimum(np.arange(num_parts) + 1, num_parts - 1), np.arange(num_parts))
     laid = Spans(parts)
     assert laid.points_of(0).tolist() == [0] and sorted(laid.points_of(65_000).tolist()) == list(range(65_001))
-    assert laid.common([0, 65_999]) == 65_999 and not laid.pixels
+    assert laid.common([0, 65_999]) == 65_999 and not laid.sizes
 
 
 def test_a_single_part_is_not_copied():

@@ -61,7 +61,7 @@ def pruned(parts: PartTree, which: Iterable[int]) -> tuple[PartTree, Int64[np.nd
 
 def showing(subject: Subject, which: Sequence[int], most: int) -> list[str]:
     """The fewest views that show what can be seen of some parts, at most so many: each adds the most parts, then the best seen."""
-    views, rows = sorted(subject.laid.pixels), np.array(which, np.int64)
+    views, rows = sorted(subject.laid.sizes), np.array(which, np.int64)
     if not views or not len(rows):
         return []
     pixels, worth = (np.stack(column) for column in zip(*(_seen(subject, view, rows) for view in views), strict=True))
@@ -79,8 +79,7 @@ def showing(subject: Subject, which: Sequence[int], most: int) -> list[str]:
 def _seen(subject: Subject, view: str, rows: Int64[np.ndarray, " r"]) -> tuple[Int64[np.ndarray, " r"], Float64[np.ndarray, " r"]]:
     """Pixels of each part in a view, and what they are worth: their root, a quarter of it where the picture's border cuts the part off."""
     laid, point = subject.laid, subject.surface.point_of_pixel[view]
-    start = laid.pixels[view].start
-    pixels = start[laid.last[rows]] - start[laid.first[rows]]
+    pixels = laid.num_pixels(view)[rows]
     border = np.concatenate([point[0], point[-1], point[1:-1, 0], point[1:-1, -1]])
     own = subject.parts.part_of_point[border[border >= 0]]
     before = np.concatenate([[0], np.cumsum(np.bincount(laid.first[own], minlength=len(laid.first)))])

@@ -36,7 +36,7 @@ class Subject:
     def laid(self) -> Spans:
         """The tree laid out with what the views show of it."""
         laid = self.searcher.laid
-        return laid if laid.pixels or not self.surface.point_of_pixel else Spans(self.parts, self.surface)
+        return laid if laid.sizes or not self.surface.point_of_pixel else Spans(self.parts, self.surface)
 
     @cached_property
     def names(self) -> dict[int, str]:

@@ -39,10 +39,13 @@ def outermost(
 
     A walk up the tree for each hit that no answer holds yet; what answers is marked as slices of the preorder.
     """
+    best_first, in_preorder = hits[np.lexsort((hits, depth[hits], -lead[hits]))], hits[np.argsort(laid.first[hits])]
+    if (laid.last[in_preorder[:-1]] <= laid.first[in_preorder[1:]]).all():
+        return best_first.tolist()  # none holds another
     is_hit, held, holds_one = np.zeros(len(lead), bool), np.zeros(len(lead), bool), np.zeros(len(lead), bool)
     is_hit[hits] = True
     chosen: list[int] = []
-    for part in hits[np.lexsort((hits, depth[hits], -lead[hits]))].tolist():
+    for part in best_first.tolist():
         if held[laid.first[part]] or holds_one[part]:
             continue
         around = [part, *laid.above(part)]
