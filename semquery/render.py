@@ -11,11 +11,13 @@ Conventions
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Num, UInt8
 
 from semquery.types import Cameras, Observation
+from semquery.zbuffer import rasterised
 
 KEY_LIGHT = (-0.45, -0.6, 0.66)  # world direction towards the main light; z is up
 GREY = 178  # of a mesh that brings no colour
@@ -86,14 +88,17 @@ def pixel_rays(
 
 
 class RayCaster:
-    """Finds the first face along rays: with embree where embreex is installed, else with trimesh's own search.
+    """Finds the first face along rays: with embree where embreex is installed; else whole views by rasterisation, which
+    gives the same ids, and single rays with trimesh's own search, which is slow. `views` chooses for `cast`.
 
     Meshes from modelling programs are often double-sided: every triangle has a reversed twin in the same
     place, and which of the two a ray reports is chance. Here it is the one whose front the viewer sees,
     and the lower id among equals, so that ids do not change between views, machines or backends.
     """
 
-    def __init__(self, vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "f 3"]) -> None:
+    def __init__(
+        self, vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "f 3"], views: Literal["rays", "z-buffer"] | None = None
+    ) -> None:
         if len(faces) == 0:
             raise ValueError(f"RayCaster: a mesh of {len(vertices)} vertices and no faces cannot be seen. Give one with triangles.")
         if faces.min() < 0 or faces.max() >= len(vertices):
@@ -105,19 +110,31 @@ class RayCaster:
         self.normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
         self._twins, self._group, self._side = _coincident(vertices, faces)
         self._first = trimesh.Trimesh(vertices, faces, process=False).ray.intersects_first
+        self._vertices, self._faces = vertices, faces
+        self._rasterises = (views or ("rays" if trimesh.ray.has_embree else "z-buffer")) == "z-buffer"
 
     def cast(self, T_world_cam: Float[np.ndarray, "4 4"], intrinsics: Float[np.ndarray, " 4"], size: tuple[int, int]) -> Hits:
         """The first hit behind the centre of every pixel."""
         origin, directions = pixel_rays(T_world_cam, intrinsics, size)
-        face, points, normals = self.trace(np.broadcast_to(origin, (directions[..., 0].size, 3)), directions.reshape(-1, 3))
+        origins, directions = np.broadcast_to(origin, (directions[..., 0].size, 3)), directions.reshape(-1, 3)
+        if self._rasterises:
+            first = rasterised(self._vertices, self._faces, T_world_cam, intrinsics, size).reshape(-1)
+            face, points, normals = self._surface(first, origins, directions)
+        else:
+            face, points, normals = self.trace(origins, directions)
         return Hits(face.reshape(size), points.reshape(*size, 3), normals.reshape(*size, 3))
 
     def trace(
         self, origins: Float[np.ndarray, "k 3"], directions: Float[np.ndarray, "k 3"]
     ) -> tuple[Int32[np.ndarray, " k"], Float32[np.ndarray, "k 3"], Float32[np.ndarray, "k 3"]]:
         """Face (-1 = none), point and normal of the first hit of each ray."""
-        face = np.asarray(self._first(origins, directions)).astype(np.int32)
-        hit = face >= 0
+        return self._surface(np.asarray(self._first(origins, directions)).astype(np.int32), origins, directions)
+
+    def _surface(
+        self, face: Int32[np.ndarray, " k"], origins: Float[np.ndarray, "k 3"], directions: Float[np.ndarray, "k 3"]
+    ) -> tuple[Int32[np.ndarray, " k"], Float32[np.ndarray, "k 3"], Float32[np.ndarray, "k 3"]]:
+        """Of faces that rays hit: those whose front is seen, and where and how they lie there."""
+        face, hit = face.copy(), face >= 0
         face[hit] = self._facing(face[hit], directions[hit])
         points, normals = np.zeros((2, len(face), 3), np.float32)
         n, o, d = self.normals[face[hit]], origins[hit], directions[hit]
@@ -207,7 +224,10 @@ def load_colored_mesh(path: Path | str) -> Mesh:
     if not path.is_file():
         raise ValueError(f"There is no mesh at {path}. Give a PLY, OBJ, GLB, STL or OFF file.")
     try:
-        nodes = trimesh.load_scene(path, process=False).dump()
+        scene = trimesh.load_scene(path, process=False)
+        for mesh in scene.geometry.values():
+            _with_vertex_colors(mesh)
+        nodes = scene.dump()
     except Exception as error:  # trimesh's readers raise whatever their formats raise
         raise ValueError(f"{path} cannot be read as a mesh ({type(error).__name__}: {error}). Give a PLY, OBJ, GLB, STL or OFF file.") from error
     parts = [node for node in nodes if isinstance(node, trimesh.Trimesh) and len(node.faces)]
@@ -233,6 +253,29 @@ def _face_colors(mesh) -> UInt8[np.ndarray, "f 3"]:
     else:
         colors = visual.face_colors if visual.defined else np.full((len(mesh.faces), 3), GREY)
     return np.ascontiguousarray(colors[:, :3], np.uint8)
+
+
+def _with_vertex_colors(mesh) -> None:
+    """Of a glTF mesh with colours and a material without a picture, the product of both as its colours: trimesh drops them in a copy."""
+    import trimesh
+
+    colors = getattr(mesh.visual, "vertex_attributes", {}).get("color")
+    if colors is None or getattr(mesh.visual.material, "baseColorTexture", None) is not None:
+        return
+    factor = getattr(mesh.visual.material, "baseColorFactor", None)
+    light = _shares(colors) * (1.0 if factor is None else _shares(np.asarray(factor)[None]))
+    mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=_srgb(light))
+
+
+def _shares(colors: np.ndarray) -> Float[np.ndarray, "n 3"]:
+    """Colours 0..1, of floats or of integers that fill their type."""
+    return colors[:, :3] / (1.0 if colors.dtype.kind == "f" else float(np.iinfo(colors.dtype).max))
+
+
+def _srgb(light: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n 3"]:
+    """Linear light 0..1 as pictures have it (IEC 61966-2-1)."""
+    share = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+    return (255 * share.clip(0, 1)).round().astype(np.uint8)
 
 
 def _unit(vectors: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:

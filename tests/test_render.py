@@ -224,3 +224,29 @@ def test_files_that_are_no_mesh_say_so(tmp_path):
     trimesh.PointCloud(SQUARE).export(tmp_path / "cloud.ply")
     with pytest.raises(ValueError, match="no triangles|cannot be read as a mesh"):
         load_mesh(tmp_path / "cloud.ply")
+
+
+def test_colours_at_the_corners_of_a_glb_are_read_with_those_of_its_material(tmp_path):
+    import trimesh
+
+    scene = trimesh.Scene(trimesh.Trimesh(np.eye(3), [[0, 1, 2]], vertex_colors=np.tile([[255, 55, 0, 255]], (3, 1)), process=False))
+    (tmp_path / "a.glb").write_bytes(with_materials(scene.export(file_type="glb")))
+    # 55/255 of the light, which pictures write as 1.055 · (55/255)^(1/2.4) - .055 = .502
+    np.testing.assert_array_equal(load_colored_mesh(tmp_path / "a.glb").colors[0], [255, 128, 0])
+
+
+def with_materials(glb: bytes) -> bytes:
+    """The same file with a white material for every mesh, which takes trimesh to another way of reading colours."""
+    import json
+    import struct
+
+    length = struct.unpack("<I", glb[12:16])[0]
+    tree = json.loads(glb[20 : 20 + length])
+    tree["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1]}}]
+    for mesh in tree["meshes"]:
+        for primitive in mesh["primitives"]:
+            primitive["material"] = 0
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    rest = glb[20 + length :]
+    return glb[:8] + struct.pack("<I", 20 + len(text) + len(rest)) + struct.pack("<I", len(text)) + glb[16:20] + text + rest
