@@ -14,6 +14,8 @@ from helpers import part_tree, random_parts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.metrics.resampling import bounds, draws
+from eval.metrics.retrieval import auroc
 from eval.objects import SCENES
 from eval.queries.asking import SimulatedReader, decided, relevant_rows, subject_of
 from eval.queries.big import crowd
@@ -22,7 +24,7 @@ from eval.queries.known import bare_labels, clean, described_labels, known_scene
 from eval.queries.measure import Method, Outcome, Remembering, encoder_of
 from eval.queries.report import failures, floors, kinds_table, numbers, write_chart
 from eval.queries.run import QueriesConfig, run_queries
-from eval.queries.scores import auroc, auroc_interval, best_iou, covered, iou, mean_interval, paired_interval, random_iou
+from eval.queries.scores import auroc_interval, best_iou, covered, iou, mean_interval, paired_interval, random_iou
 from eval.queries.shortlists import described, told_share
 from eval.queries.written import HALVES, KINDS, SETS, Query, check, digest, half_of, path_of, read_set, read_sets
 from semquery import tabletop
@@ -183,18 +185,6 @@ def test_overlap_equals_a_count_point_by_point(seed):
     assert best_iou(parts, given_parts, [answer]) == (len(one & other) / len(one | other) if one | other else 1)
 
 
-def test_auroc_by_hand():
-    assert auroc(np.array([0.9, 0.5]), np.array([0.5, 0.1])) == (1 + 1 + 0.5 + 1) / 4
-    assert math.isnan(auroc(np.array([0.9]), np.array([])))
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.lists(st.integers(0, 5), min_size=1, max_size=20))
-def test_auroc_is_blind_to_monotone_maps_and_turns_over_with_its_sides(present, absent):
-    a, b = np.array(present, float), np.array(absent, float)
-    assert auroc(a, b) == pytest.approx(auroc(np.exp(a), np.exp(b)))
-    assert auroc(a, b) == pytest.approx(1 - auroc(b, a))
-
-
 def test_an_interval_holds_its_mean_and_is_wide_where_scenes_differ():
     same = mean_interval(np.array([1.0, 0, 1, 0]), ["a", "a", "b", "b"])
     apart = mean_interval(np.array([1.0, 1, 0, 0]), ["a", "a", "b", "b"])
@@ -206,17 +196,15 @@ def test_an_interval_holds_its_mean_and_is_wide_where_scenes_differ():
 
 def test_a_drawn_scene_brings_all_its_queries():
     """The bootstrap of a ratio by weights equals one that copies the queries of drawn scenes."""
-    from eval.queries.scores import NUM_DRAWS, bounds, draw_scenes
-
     random = np.random.default_rng(3)
     present, absent = random.random(12), random.random(9)
     scene_a, scene_b = [str(k % 4) for k in range(12)], [str(k % 3) for k in range(9)]
-    draws = []
-    for times in draw_scenes(4, NUM_DRAWS):
+    drawn = []
+    for times in draws(4):
         a = np.concatenate([present[np.array(scene_a) == str(s)] for s in range(4) for _ in range(times[s])])
         b = np.concatenate([np.zeros(0), *(absent[np.array(scene_b) == str(s)] for s in range(4) for _ in range(times[s]))])
-        draws.append(auroc(a, b))
-    assert auroc_interval(present, scene_a, absent, scene_b)[1:] == pytest.approx(bounds(np.array(draws)))
+        drawn.append(auroc(a, b))
+    assert auroc_interval(present, scene_a, absent, scene_b)[1:] == pytest.approx(bounds(np.array(drawn)))
 
 
 # ------------------------------------------------------------------ a scene of many objects

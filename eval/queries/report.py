@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.metrics.retrieval import auroc
 from eval.queries.known import Known
 from eval.queries.measure import Method, Outcome
-from eval.queries.scores import auroc, auroc_interval, best_iou, mean_interval, random_iou
+from eval.queries.scores import auroc_interval, best_iou, mean_interval, random_iou
 from eval.queries.written import KINDS, Query
 from eval.report import markdown
 
