@@ -8,17 +8,20 @@ Conventions
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int, Int32, UInt8
+from jaxtyping import Float, Float32, Float64, Int, Int32, Int64, UInt8
 
 from semquery.procedural import KnownScene
 from semquery.render import Hits
 
 GREY = (0.7, 0.7, 0.7)  # of a face without a material
+PIECE = 65_536  # lines of an obj file that are read at a time
 LIFT = 0.1  # added to black: models are often pure black, in which no light shows a shape
 
 
@@ -30,7 +33,8 @@ class Shape:
     faces: Int32[np.ndarray, "f 3"]
     colors: Float64[np.ndarray, "f 3"]  # 0..1, of the material
     uv: Float64[np.ndarray, "f 3 2"]  # of each corner; 0 where there is none
-    textures: tuple[Path | None, ...]  # one per face
+    texture_of_face: Int32[np.ndarray, " f"]  # -1 = none
+    textures: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -91,95 +95,141 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
     try:
         return np.array(Image.open(path).convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:  # SyntaxError: PIL, of broken PNGs
         raise ValueError(f"{path} cannot be read as a picture: {error}. Fetch it again.") from error
 
 
-def read_obj(folder: Path, relative: str) -> Shape:
-    """An obj file in a folder with its materials; polygons become fans of triangles."""
+def read_obj(folder: Path, relative: str, materials: bool = True) -> Shape:
+    """An obj file in a folder, by default with its materials; polygons become fans of triangles.
+
+    Raises ValueError for a file that is missing, outside of the folder or broken; vertices may be nan or infinite.
+    """
     path = inside(folder, relative)
-    points, uvs, corners, material_of_face, materials = _parse_obj(folder, relative, path)
-    if not points:
+    points, uvs, corners, runs, looks = _parse_obj(folder, relative, path, materials)
+    if not len(points):
         raise ValueError(f"{path} is broken: it has no vertices. Fetch it again.")
-    rows = np.array(corners, np.int32).reshape(-1, 3, 2)
-    uv = np.array([*uvs, [0, 0]], float)[rows[..., 1]]  # the last row is for corners that have none
-    looks = [materials.get(name, (GREY, None)) for name in material_of_face]
-    colors = np.array([color for color, _ in looks], float).reshape(-1, 3)
-    return Shape(np.array(points, float), rows[..., 0], colors, uv, tuple(texture for _, texture in looks))
+    used = [looks.get(name, (GREY, None)) for name, _ in runs]
+    lengths = [length for _, length in runs]
+    textures = tuple(dict.fromkeys(texture for _, texture in used if texture))
+    uv = np.append(np.nan_to_num(uvs, posinf=0, neginf=0), [[0, 0]], 0)[corners[..., 1]]  # the last row is for corners that have none
+    return Shape(
+        points, corners[..., 0].astype(np.int32), np.repeat(np.array([color for color, _ in used], float).reshape(-1, 3), lengths, 0), uv,
+        np.repeat(np.array([textures.index(texture) if texture else -1 for _, texture in used], np.int32), lengths), textures)
 
 
-def _parse_obj(folder: Path, relative: str, path: Path) -> tuple[list, list, list, list, dict]:
-    """Vertices, texture coordinates, corners of triangles, the material of each, and the materials."""
-    points, uvs, corners, material_of_face, materials, current, number = [], [], [], [], {}, None, 0
+def _parse_obj(folder: Path, relative: str, path: Path, materials: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, list, dict]:
+    """Vertices, texture coordinates, corners of triangles, (material, so many triangles) in order, and the looks of materials."""
+    points, uvs, corners, runs, looks, current = [np.zeros((0, 3))], [np.zeros((0, 2))], [np.zeros((0, 3, 2), int)], [], {}, None
+    num_points = num_uvs = 0
+    for keyword, numbered in _runs(path):
+        if keyword == "v":
+            points.append(_located(path, numbered, lambda lines: _table(lines, 3)))
+            num_points += len(points[-1])
+        elif keyword == "vt":
+            uvs.append(_located(path, numbered, lambda lines: _table(lines, 2)))
+            num_uvs += len(uvs[-1])
+        elif keyword == "f":
+            corners.append(_located(path, numbered, partial(_triangles, num_points=num_points, num_uvs=num_uvs)))
+            runs.append((current, len(corners[-1])))
+        elif keyword == "usemtl":
+            current = _rest(numbered[-1][1])
+        elif keyword == "mtllib" and materials:
+            for _, line in numbered:
+                looks |= read_materials(folder, beside(relative, _rest(line)))
+    return np.concatenate(points), np.concatenate(uvs), np.concatenate(corners), runs, looks
+
+
+def _runs(path: Path) -> Iterator[tuple[str, list[tuple[int, str]]]]:
+    """Keyword and numbered lines of every run of lines that say the same kind of thing; long runs in pieces, so that memory is bounded."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        numbered = ((number, words) for number, line in enumerate(file, 1) if (words := line.strip()) and words[0] != "#")
+        for keyword, run in groupby(numbered, lambda line: line[1].split(None, 1)[0]):
+            while piece := list(islice(run, PIECE)):
+                yield keyword, piece
+
+
+def _located(path: Path, numbered: list[tuple[int, str]], parse: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+    """What lines say; a line that says nothing sensible is named."""
     try:
-        for number, words in _lines(path):
-            if words[0] == "v":
-                points.append(_numbers(words[1:4], 3))
-            elif words[0] == "vt":
-                uvs.append(_numbers(words[1:3], 2))
-            elif words[0] == "mtllib":
-                materials |= read_materials(folder, beside(relative, " ".join(words[1:])))
-            elif words[0] == "usemtl":
-                current = " ".join(words[1:])
-            elif words[0] == "f":
-                polygon = [_corner(word, len(points), len(uvs)) for word in words[1:]]
-                fan = [(polygon[0], polygon[k], polygon[k + 1]) for k in range(1, len(polygon) - 1)]
-                corners += fan
-                material_of_face += [current] * len(fan)
-    except ValueError as error:
-        raise ValueError(f"{path} is broken at line {number}: {error}. Fetch it again.") from error
-    return points, uvs, corners, material_of_face, materials
+        return parse([line for _, line in numbered])
+    except (ValueError, OverflowError):
+        for number, line in numbered:
+            try:
+                parse([line])
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"{path} is broken at line {number}: {error}. Fetch it again.") from error
+        raise
 
 
-def _numbers(words: list[str], count: int) -> list[float]:
-    """So many words as numbers."""
-    if len(words) < count:
-        raise ValueError(f"{len(words)} numbers where {count} belong")
-    return [float(word) for word in words]
+def _table(lines: list[str], count: int) -> Float64[np.ndarray, "n count"]:
+    """The first numbers of every line, after its keyword."""
+    rows = [line.split(None, count + 1)[1 : count + 1] for line in lines]
+    if short := [row for row in rows if len(row) < count]:
+        raise ValueError(f"{len(short[0])} numbers where {count} belong")
+    return np.array([[float(word) for word in row] for row in rows])
 
 
-def _corner(word: str, num_points: int, num_uvs: int) -> tuple[int, int]:
-    """Row of the vertex and of its texture coordinate (-1 = none) of a corner such as 3, 3/4, 3//5 or -1/-1/-1."""
-    numbers = [int(number) if number else 0 for number in word.split("/")[:2]] + [0]
-    rows = [k - 1 if k > 0 else k + count if k < 0 else -1 for k, count in zip(numbers, (num_points, num_uvs), strict=False)]
-    if not 0 <= rows[0] < num_points or not -1 <= rows[1] < num_uvs:
-        raise ValueError(f"corner {word} of {num_points} vertices and {num_uvs} texture coordinates so far")
-    return rows[0], rows[1]
+def _triangles(lines: list[str], num_points: int, num_uvs: int) -> Int64[np.ndarray, "k 3 2"]:
+    """Rows of vertex and texture coordinate (-1 = none) of the corners of polygons, such as 3, 3/4, 3//5 or -1/-1/-1, cut into fans."""
+    polygons = [line.split()[1:] for line in lines]
+    words = [word for polygon in polygons for word in polygon]
+    row = {word: k for k, word in enumerate(dict.fromkeys(words))}  # a corner is mostly said six times, and read once
+    numbers = [word.split("/") for word in row]
+    point = np.array([int(word[0]) for word in numbers], np.int64)
+    uv = np.array([int(word[1]) if len(word) > 1 and word[1] else 0 for word in numbers], np.int64)
+    none = uv == 0
+    point, uv = (np.where(at < 0, at + count, np.where(at > 0, at - 1, count)) for at, count in ((point, num_points), (uv, num_uvs)))
+    bad = (point < 0) | (point >= num_points) | ~none & ((uv < 0) | (uv >= num_uvs))
+    if bad.any():
+        raise ValueError(f"corner {list(row)[bad.argmax()]} of {num_points} vertices and {num_uvs} texture coordinates so far")
+    sizes = np.array([len(polygon) for polygon in polygons])
+    count = np.maximum(sizes - 2, 0)
+    first = np.repeat(np.cumsum(sizes) - sizes, count)
+    second = first + 1 + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    corners = np.stack([point, np.where(none, -1, uv)], 1)[np.fromiter(map(row.__getitem__, words), np.int64, len(words))]
+    return corners[np.stack([first, second, second + 1], 1)]
 
 
 def read_materials(folder: Path, relative: str) -> dict[str, tuple[tuple[float, ...], Path | None]]:
-    """Diffuse colour and texture of each material of an mtl file."""
+    """Diffuse colour, 0..1, and texture of each material of an mtl file."""
+    path = inside(folder, relative)
     materials, name = {}, ""
-    for _, words in _lines(inside(folder, relative)):
-        color, texture = materials.get(name, (GREY, None))
-        if words[0] == "newmtl":
-            name = " ".join(words[1:])
-            materials[name] = (GREY, None)
-        elif words[0] == "Kd":
-            materials[name] = (tuple(_numbers(words[1:4], 3)), texture)
-        elif words[0] == "map_Kd":
-            materials[name] = (color, inside(folder, beside(relative, words[-1])))
+    for keyword, numbered in _runs(path):
+        for number, line in numbered:
+            color, texture = materials.get(name, (GREY, None))
+            if keyword == "newmtl":
+                name = _rest(line)
+                materials[name] = (GREY, None)
+            elif keyword == "Kd":
+                row = _located(path, [(number, line)], lambda lines: _table(lines, 3))[0]
+                materials[name] = (tuple(np.nan_to_num(row).clip(0, 1).tolist()), texture)
+            elif keyword == "map_Kd":  # options come before the file, whose name may have spaces where there are none
+                file = line.split()[-1] if " -" in line else _rest(line)
+                materials[name] = (color, inside(folder, beside(relative, file)))
     return materials
+
+
+def _rest(line: str) -> str:
+    """All words after the first."""
+    return " ".join(line.split()[1:])
 
 
 def beside(relative: str, other: str) -> str:
     """What a file calls `other`, as seen from the folder."""
-    return os.path.join(os.path.dirname(relative), other)
+    return os.path.join(os.path.dirname(relative), other.replace("\\", "/"))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and words of every line that says something."""
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        words = line.split()
-        if words and not words[0].startswith("#"):
-            yield number, words
-
-
-def inside(folder: Path, relative: str) -> Path:
-    """A file that has to be in the folder, whatever other files call it."""
+def within(folder: Path, relative: str) -> Path:
+    """A path that has to be in the folder, whatever other files call it."""
     path = Path(os.path.normpath(folder / relative))
     if not path.is_relative_to(os.path.normpath(folder)):
         raise ValueError(f"{folder} names the file {relative}, which lies outside of it. Do not trust it.")
+    return path
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """A file that has to be in the folder."""
+    path = within(folder, relative)
     if not path.is_file():
         raise ValueError(f"{path} is missing. Fetch it again.")
     return path

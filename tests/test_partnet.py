@@ -1,34 +1,14 @@
 """PartNet-Mobility folders are read with the right owner of every face; what is missing or strange is named."""
 
-import json
 import warnings
 
 import numpy as np
 import pytest
+from partnet_folders import BACK, FRONT, QUAD, part, write
 
 from eval.partnet import read_mobility
 from eval.textured import LIFT, barycentric, read_obj, sample
 from semquery.render import RayCaster, look_at, pinhole
-
-QUAD = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
-FRONT, BACK = "f 1/1 2/2 3/3 4/4\n", "f 1/1 4/4 3/3 2/2\n"
-
-
-def part(name, *children, objs=()):
-    return {"name": name, "id": 0, **({"objs": list(objs)} if objs else {}), **({"children": list(children)} if children else {})}
-
-
-def write(folder, raw, merged=None, **objs):
-    """An object of which each obj is a quad of one unit, one beside the other, in a colour of its own."""
-    (folder / "textured_objs").mkdir(parents=True)
-    (folder / "images").mkdir()
-    (folder / "result.json").write_text(json.dumps([raw]))
-    if merged:
-        (folder / "result_after_merging.json").write_text(json.dumps([merged]))
-    for k, (name, text) in enumerate(objs.items()):
-        (folder / "textured_objs" / f"{name}.obj").write_text(text or f"mtllib {name}.mtl\nusemtl m\n{QUAD.replace('v ', f'v {k}', 1)}{FRONT}")
-        (folder / "textured_objs" / f"{name}.mtl").write_text(f"newmtl m\nKd 0.{k + 1} 0 1\n")
-    return folder
 
 
 def owners(scene):
@@ -64,7 +44,7 @@ def test_every_face_has_its_material_and_up_is_z(chair):
 def test_parts_without_a_face_are_left_out_and_named(tmp_path):
     raw = part("lamp", part("shade", objs=["a"]), part("cord", part("plug", objs=["none"])), part("bulb"))
     folder = write(tmp_path / "1", raw, a="", none="v 0 0 0\n")
-    with pytest.warns(UserWarning, match="3 parts hold no face and are left out: plug, cord, bulb"):
+    with pytest.warns(UserWarning, match="Parts that hold no face, left out: cord, plug, bulb"):
         scene = read_mobility(folder)
     assert scene.names == ("shade", "lamp")
 
@@ -86,7 +66,8 @@ def test_textures_lie_where_the_coordinates_say(tmp_path):
     picture = np.array([[(200, 0, 0), (0, 200, 0)], [(0, 0, 200), (200, 200, 200)]], np.uint8)  # upper row first
     Image.fromarray(picture).save(folder / "images" / "t.png")
     scene = read_mobility(folder)
-    hits = RayCaster(scene.vertices, scene.faces).cast(look_at(np.array([0.5, -3, 0.5]), np.array([0.5, 0, 0.5])), pinhole(15, (8, 8)), (8, 8))
+    pose = look_at(np.array([0.5, -3, 0.5]), np.array([0.5, 0, 0.5]))
+    hits = RayCaster(scene.vertices, scene.faces).cast(pose, pinhole(15, (8, 8)), (8, 8))
     albedo = (scene.albedo(hits) - LIFT) / (1 - LIFT) * 255
     assert hits.mask.all()
     assert np.allclose(albedo[[1, 1, 6, 6], [1, 6, 1, 6]], [(200, 0, 0), (0, 200, 0), (0, 0, 100), (200, 200, 100)], atol=0.1)
@@ -96,7 +77,7 @@ def test_textures_lie_where_the_coordinates_say(tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [
-    (None, "a.obj is missing"),
+    (None, "Objs that are missing: a.obj"),
     ("v 0 0 zero\n", "a.obj is broken at line 1"),
     (QUAD + "f 1 2 9\n", r"a.obj is broken at line 9: corner 9 of 4 vertices"),
     (QUAD.replace("v 1 0 0", "v 1 0"), "a.obj is broken at line 2"),

@@ -1,0 +1,1 @@
+"""Readers of part data sets: each makes a `PartObject` of what it finds."""
