@@ -1,0 +1,1 @@
+"""Pictures of an object's nodes, rendered from its mesh."""
