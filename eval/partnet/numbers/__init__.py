@@ -1,0 +1,1 @@
+"""Records to numbers: one object, all objects, two methods beside each other."""

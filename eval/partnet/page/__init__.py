@@ -1,0 +1,1 @@
+"""The numbers as a page: tables, figures, a gallery of the best and worst."""

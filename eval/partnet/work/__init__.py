@@ -1,0 +1,1 @@
+"""Many objects: in this process, in several, on a Ray cluster; kept as they are done."""
