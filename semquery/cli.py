@@ -17,7 +17,7 @@ COMMANDS = {
     "encode": "embed the names into a codebook",
     "query": "ask for a part; get it as points, masks and a picture",
     "ask": "ask by what a part is for, or any question that a part answers",
-    "export": "labelled point cloud (PLY) and part tree (JSON)",
+    "export": "points, meshes, splats, masks, boxes and the tree, for other programs",
 }
 
 USAGE = """usage: semquery COMMAND [ARGUMENTS]      (semquery COMMAND --help explains one)

@@ -242,15 +242,41 @@ def query(
     return 0 if found else 1
 
 
-def export(run: Folder, out: Path | None = None) -> None:
-    """Write parts.ply (every surface point with the number of its part), tree.json and a picture of the levels.
+def export(
+    run: Folder,
+    formats: tuple[stages.Format, ...] = stages.CHEAP,
+    part: int | None = None,
+    query: str | None = None,
+    out: Path | None = None,
+    splats: Annotated[stages.Splats, tyro.conf.arg(name="")] = stages.Splats(),
+    mesh: Path | None = None,
+) -> int:
+    """Write the parts for other programs: the whole tree, one part, or all parts that answer a query together.
+
+      semquery export RUN                                        # parts.ply tree.json boxes.json boxes.ply levels.png
+      semquery export RUN --query "all the handles" --formats ply glb masks
+      semquery export RUN --part 12 --splats scene.ply           # Gaussian splats of the same capture, with the part of each
+
+    Formats: ply (points with part, level and colour), json (the tree with names and boxes), boxes (poses and sizes, and lines to look at),
+    picture, glb (a named node for each part), masks (PNGs of every view), coco (masks of all parts as COCO instances), splats, parts (a
+    file for each part). Leaves with 1 when nothing in the scene is called so.
 
     Args:
         run: Run directory with a part tree.
-        out: Folder to write to; RUN/export by default.
+        formats: What is written.
+        part: Only this part and what is inside it.
+        query: Only what answers this first; takes a run with a codebook (semquery encode).
+        out: Folder to write to; by default RUN/export, and in it part-12 or query-handle.
+        splats: Where Gaussian splats come from.
+        mesh: For a run made from a mesh (semquery fit --mesh), that mesh: the GLB has its faces instead of a disc for each point.
     """
-    for path in stages.export(Run(run), out):
-        print(path)
+    try:
+        written = stages.export(Run(run), out, formats, part, query, splats, mesh)
+    except stages.NotFound as missing:
+        print(printable(str(missing)))
+        return 1
+    print("\n".join(map(printable, stages.written_lines(written))))
+    return 0
 
 
 def demo(out: Path = Path("demo"), geometry: Literal["trained", "exact"] = "trained", size: int = 160, views: int = 50) -> int:

@@ -131,8 +131,8 @@ def test_from_a_part_tree_to_answers(tmp_path, capsys):
     assert main(["label", str(run.path), "--overwrite"]) == 0 and run.labels()[2].name == "drip tray"
 
     assert main(["export", str(run.path), "--out", str(tmp_path / "out")]) == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["levels.png", "parts.ply", "tree.json"]
-    assert json.loads((tmp_path / "out" / "tree.json").read_text())["root"]["children"][0]["name"] == "drip tray"
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["boxes.json", "boxes.ply", "export.json", "levels.png", "parts.ply", "tree.json"]
+    assert json.loads((tmp_path / "out" / "tree.json").read_text())["parts"][0]["children"][0]["name"] == "drip tray"
 
 
 @pytest.fixture

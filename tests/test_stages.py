@@ -159,9 +159,9 @@ def test_a_run_named_by_a_relative_path_keeps_its_files_in_itself(run, monkeypat
 
 
 def test_export_writes_what_it_says(run):
-    assert {p.name for p in stages.export(run)} == {"parts.ply", "tree.json", "levels.png"}
+    assert {p.name for p in stages.export(run)} == {"parts.ply", "tree.json", "boxes.json", "boxes.ply", "levels.png", "export.json"}
     tree = json.loads((run / "export" / "tree.json").read_text())
-    assert tree["root"]["id"] == run.parts().root and tree["schema"] == "semquery/part-tree"
+    assert tree["parts"][0]["id"] == run.parts().root and tree["schema"] == "semquery/part-tree"
 
 
 def test_a_photo_that_is_gone_is_painted_from_the_surface(run, tmp_path):

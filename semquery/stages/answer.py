@@ -1,4 +1,4 @@
-"""From names to answers: codebook, queries, exports."""
+"""From names to answers: codebook, queries."""
 
 import hashlib
 import shutil
@@ -12,7 +12,7 @@ import numpy as np
 
 from semquery import views
 from semquery.codebook import build_codebook, said
-from semquery.export import highlighted_cloud, labelled_cloud, tree_json
+from semquery.export import highlighted_cloud
 from semquery.manifest import as_config
 from semquery.opened import Found, Scene, supporting_views
 from semquery.phrases import Phrase
@@ -24,7 +24,7 @@ from semquery.stages.common import progress
 from semquery.store import Run, RunError, slug
 from semquery.text import HfText, Lexical, OpenClip, PictureEncoder, TextEncoder, encoder_from
 from semquery.types import Codebook, NodeLabel, PartTree, Surface
-from semquery.views import answer_picture, levels_picture, png_bytes
+from semquery.views import answer_picture, png_bytes
 
 
 def photo_of(run: Run, surface: Surface) -> Callable[[str], np.ndarray]:
@@ -170,13 +170,3 @@ def box_record(found: Found) -> dict | None:
     if not len(found.point_ids):
         return None
     return {"centre": found.box.centre.tolist(), "axes": found.box.axes.tolist(), "extent": found.box.extent.tolist()}
-
-
-def export(run: Run, out: Path | None = None) -> list[Path]:
-    """parts.ply (every point with its part) and tree.json (the tree with names and boxes), and a picture of the levels."""
-    surface, parts, labels = run.surface(), run.parts(), run.labels()
-    folder = out or run / "export"
-    run.write_ply(folder / "parts.ply", labelled_cloud(surface, parts))
-    run.write_json(folder / "tree.json", tree_json(surface, parts, labels))
-    run.write_bytes(folder / "levels.png", png_bytes(levels_picture(surface, parts, photo_of(run, surface))))
-    return [folder / name for name in ("parts.ply", "tree.json", "levels.png")]

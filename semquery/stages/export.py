@@ -1,0 +1,267 @@
+"""What leaves a run: the whole tree, one part or the answer to a query, in the formats that other programs read.
+
+Formats and their files
+  ply      parts.ply             every point with its part, level and colour; the paths in the header
+  json     tree.json             the part tree, with names and boxes; its JSON Schema: semquery/export/part_tree.schema.json
+  boxes    boxes.json boxes.ply  tight boxes as poses and sizes, and as lines
+  picture  levels.png            the levels of the tree; of a part or a query picture.png, where it is seen
+  glb      parts.glb             a named node for each part
+  masks    ids/<view>.png        the smallest part each pixel shows, plus 1; of a part or a query also masks/<part>/<view>.png
+  coco     coco.json             the masks of all parts in all photos
+  splats   splats.ply            Gaussian splats with the part of each; of a part or a query also highlighted.ply
+  parts    parts/<part>.ply      the points of each part; with splats also splats/<part>.ply
+  always   export.json           which parts and files were written, by format
+Each file is written whole or not at all. What an earlier export of the same format left in the folder goes, nothing else does.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float64, Int32
+
+from semquery.export import Chosen, boxes_json, boxes_lines, cloud_of_part, labelled_cloud, tree_json
+from semquery.export.coco import coco_record, id_pngs, mask_pngs
+from semquery.export.glb import glb_bytes
+from semquery.export.splats import highlighted_splats, labelled_splats, read_splats, splats_of_parts
+from semquery.facts import up_direction
+from semquery.opened import Shapes
+from semquery.opened.doors import checked_number, checked_text
+from semquery.query.matching import checked
+from semquery.render import Mesh, load_colored_mesh
+from semquery.stages.answer import opened, photo_of
+from semquery.stages.common import progress
+from semquery.stages.exported import RECORD, folder_at, forget, json_bytes, recorded, write
+from semquery.store import Run, slug
+from semquery.types import Hit
+from semquery.views import answer_picture, levels_picture, png_bytes
+
+Format = Literal["ply", "json", "boxes", "picture", "glb", "masks", "coco", "splats", "parts"]
+CHEAP: tuple[Format, ...] = ("ply", "json", "boxes", "picture")
+REACH = 3.0  # voxels from a splat's centre to the surface within which it has a part
+
+Written = Iterator[tuple[str, Any]]  # the file's name in the folder, and its bytes or PlyData
+
+
+class NotFound(ValueError):
+    """Nothing in the scene is called as it was asked for; the message says what comes nearest."""
+
+
+@dataclass(frozen=True)
+class Splats:
+    """The Gaussian splats of the same capture."""
+
+    splats: Path | None = None
+    """A trained 3DGS scene (PLY). Written again with the part of each splat."""
+    splats_transform: Path | None = None
+    """Where the splats are not in the frame of the capture's poses but in that of their nerfstudio run: its dataparser_transforms.json."""
+    reach: float | None = None
+    """How far a splat's centre may be from the surface to belong to a part, in the capture's unit; three voxels by default."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is exported, and what it is made from."""
+
+    run: Run
+    chosen: Chosen
+    hit: Hit | None  # the chosen parts as an answer; None for the whole
+    title: str
+    mesh: Mesh | None = None
+    splats: Any = None  # as they came, a plyfile.PlyData; None for none
+    T_world_splats: Float64[np.ndarray, "4 4"] | None = None
+    reach: float = 0.0  # world units
+
+    @cached_property
+    def labelled(self) -> Any:
+        """The splats with their parts (plyfile.PlyData)."""
+        return labelled_splats(self.splats, self.chosen, self.reach, self.T_world_splats)
+
+    @property
+    def part_of_splat(self) -> Int32[np.ndarray, " s"]:
+        """-1 where a splat lies in no chosen part."""
+        return np.asarray(self.labelled["vertex"]["part"], np.int32)
+
+
+def export(
+    run: Run, out: Path | None = None, formats: Sequence[str] = CHEAP, part: int | None = None, query: str | None = None,
+    splats: Splats = Splats(), mesh: Path | None = None,
+) -> list[Path]:
+    """Write the whole tree, one part, or all members of the first answer to a query; the files that were written.
+
+    `out`: the folder; by default RUN/export, and in it part-12 or query-handle for a part or a query. `mesh`: for a run that was
+    made from a mesh, that mesh: the GLB has its faces. What is given is read before the first file is written. Raises RunError for
+    what the run lacks, NotFound (a ValueError) for a query without an answer, ValueError for what does not fit.
+    """
+    asked = _checked(formats, splats, mesh, part, query)
+    job = _job(run, part, query, splats, mesh)
+    folder = folder_at(out or _own_folder(run, part, query), splats.splats, mesh)
+    record, written = recorded(folder), []
+    for each in asked:
+        names = []
+        for name, data in MAKERS[each](job):
+            write(run, folder / name, data)
+            names.append(name)
+        forget(folder, set(record.get(each, {}).get("files", ())) - set(names))
+        record[each] = {"parts": list(job.chosen.tops), "query": query, "files": names}
+        write(run, folder / RECORD, json_bytes({"schema": "semquery/export", "version": 1, "formats": record}))
+        written += [folder / name for name in names]
+    return [*written, folder / RECORD]
+
+
+# -------------------------------------------------------------------- before anything is written
+
+
+def _checked(formats: Sequence[str], splats: Splats, mesh: Path | None, part: int | None, query: str | None) -> tuple[str, ...]:
+    """The formats, each once. Raises ValueError for what does not go together."""
+    known = get_args(Format)
+    wrong = [each for each in formats if each not in known]
+    if wrong or not formats:
+        raise ValueError(f"{f'There is no format {wrong[0]!r}' if wrong else 'No format was named'}; formats are {', '.join(known)}.")
+    if part is not None and query is not None:
+        raise ValueError("--part and --query both say what is exported: give one of them.")
+    if "splats" in formats and splats.splats is None:
+        raise ValueError("The format splats labels the splats of a trained scene, and none were given: --splats SCENE.ply")
+    if splats.splats is None and (splats.splats_transform is not None or splats.reach is not None):
+        raise ValueError("--splats-transform and --reach say where splats lie, and none were given: --splats SCENE.ply")
+    given: dict[str, Path | None] = {"glb": mesh, "splats": splats.splats}  # whoever gives what a format takes wants the format
+    return tuple(dict.fromkeys((*formats, *(name for name, path in given.items() if path is not None))))
+
+
+def _job(run: Run, part: int | None, query: str | None, splats: Splats, mesh: Path | None) -> Job:
+    chosen, hit, title = _of_part(run, part) if query is None else _of_query(run, checked(checked_text(query)))
+    reach = REACH * chosen.surface.voxel_size if splats.reach is None else splats.reach
+    faces = None if mesh is None else load_colored_mesh(mesh)
+    scene = None if splats.splats is None else read_splats(splats.splats)
+    return Job(run, chosen, hit, title, faces, scene, _T_world_splats(splats.splats_transform), reach)
+
+
+def _of_part(run: Run, part: int | None) -> tuple[Chosen, Hit | None, str]:
+    surface, parts = run.surface(), run.parts()
+    chosen = Chosen(surface, parts, run.labels(), (parts.root if part is None else checked_number(part, parts.num_parts),))
+    if part is None:
+        return chosen, None, ""
+    found = Shapes(surface, parts, chosen.labels, chosen.spans).part(chosen.tops[0])
+    return chosen, found.hit, found.name
+
+
+def _of_query(run: Run, text: str) -> tuple[Chosen, Hit | None, str]:
+    """All members of the first answer. Raises RunError where the run has no codebook, and NotFound."""
+    scene = opened(run)
+    answers = scene.query(text, top=1)
+    if not answers:
+        raise NotFound(f"“{text}”: not found in this scene. {scene.missing(text)}")
+    return Chosen(scene.surface, scene.tree, scene.labels, tuple(scene.shapes.spans.highest(answers[0].members))), answers[0].hit, text
+
+
+def _own_folder(run: Run, part: int | None, query: str | None) -> Path:
+    inner = f"part-{part}" if part is not None else "" if query is None else f"query-{slug(query)}"
+    return run / "export" / inner
+
+
+def _T_world_splats(path: Path | None) -> Float64[np.ndarray, "4 4"] | None:
+    """From the trainer's frame to the capture's: the inverse of what nerfstudio's dataparser did to the poses."""
+    if path is None:
+        return None
+    try:
+        record = json.loads(path.read_bytes())
+        matrix = np.eye(4)
+        matrix[:3] = np.array(record["transform"], np.float64)[:3] * float(record["scale"])
+        return np.linalg.inv(matrix)
+    except (OSError, ValueError, KeyError, TypeError, np.linalg.LinAlgError) as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}); expected nerfstudio's dataparser_transforms.json, "
+                         "with a 3×4 transform and a scale.") from error
+
+
+# -------------------------------------------------------------------- formats
+
+
+def _ply(job: Job) -> Written:
+    yield "parts.ply", labelled_cloud(job.chosen)
+
+
+def _tree(job: Job) -> Written:
+    _work_out_boxes(job.chosen)
+    yield "tree.json", json_bytes(tree_json(job.chosen))
+
+
+def _boxes(job: Job) -> Written:
+    _work_out_boxes(job.chosen)
+    yield "boxes.json", json_bytes(boxes_json(job.chosen))
+    yield "boxes.ply", boxes_lines(job.chosen)
+
+
+def _work_out_boxes(chosen: Chosen) -> None:
+    """The boxes are kept: whoever asks for them next need not wait."""
+    for node in _bar(chosen.unboxed, "export: boxes"):
+        chosen.box(node)
+
+
+def _picture(job: Job) -> Written:
+    """Nothing where no view shows any of it."""
+    chosen, surface = job.chosen, job.chosen.surface
+    if not surface.point_of_pixel:
+        return
+    photo = photo_of(job.run, surface)
+    if job.hit is None:
+        yield "levels.png", png_bytes(levels_picture(surface, chosen.parts, photo))
+    elif (shown := answer_picture(surface, [(job.hit, chosen.rows(*chosen.tops))], photo, job.title)) is not None:
+        yield "picture.png", png_bytes(shown)
+
+
+def _glb(job: Job) -> Written:
+    up = up_direction(job.run.cameras().T_world_cam)
+    yield "parts.glb", glb_bytes(job.chosen, job.mesh, up=up)
+
+
+def _masks(job: Job) -> Written:
+    chosen, cameras, views = job.chosen, job.run.cameras(), len(job.chosen.surface.point_of_pixel)
+    for view, png in _bar(id_pngs(chosen, cameras), "export: masks", views):
+        yield f"ids/{view}.png", png
+    for view, part, png in () if job.hit is None else mask_pngs(chosen, cameras):
+        yield f"masks/{_called(chosen, part)}/{view}.png", png
+
+
+def _coco(job: Job) -> Written:
+    yield "coco.json", json.dumps(coco_record(job.chosen, job.run.cameras()), ensure_ascii=True, allow_nan=False).encode()
+
+
+def _splats(job: Job) -> Written:
+    part_of_splat = job.part_of_splat
+    if not len(part_of_splat) or not (part_of_splat >= 0).any():
+        raise ValueError(f"None of the {len(part_of_splat)} splats lies within {job.reach:.3g} of the surface of the chosen parts. If they are in "
+                         "the frame of their nerfstudio run, give --splats-transform; if they only lie farther off, --reach.")
+    yield "splats.ply", job.labelled
+    if job.hit is not None:
+        yield "highlighted.ply", highlighted_splats(job.splats, part_of_splat)
+
+
+def _parts(job: Job) -> Written:
+    chosen = job.chosen
+    for node in _bar(chosen.nodes, "export: parts"):
+        if chosen.spans.num_points[node]:
+            yield f"parts/{_called(chosen, node)}.ply", cloud_of_part(chosen, node)
+    if job.splats is not None:
+        for node, ply in _bar(splats_of_parts(job.splats, job.part_of_splat, chosen), "export: splats of parts", len(chosen.nodes)):
+            yield f"splats/{_called(chosen, node)}.ply", ply
+
+
+MAKERS: Mapping[str, Callable[[Job], Written]] = {
+    "ply": _ply, "json": _tree, "boxes": _boxes, "picture": _picture, "glb": _glb, "masks": _masks, "coco": _coco, "splats": _splats,
+    "parts": _parts,
+}
+
+
+def _called(chosen: Chosen, part: int) -> str:
+    """A file name: the part's number and its name."""
+    return f"{part}-{slug(chosen.name(part))}" if part in chosen.labels else str(part)
+
+
+def _bar(items, what: str, total: int | None = None):
+    """A progress bar, for what may take long; none for a few."""
+    total = len(items) if total is None else total
+    return progress(items, what, total) if total > 20 else items
