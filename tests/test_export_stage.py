@@ -195,6 +195,59 @@ def test_what_is_read_is_never_written_over(run, tmp_path):
     assert scene.read_bytes() == before
 
 
+def test_a_file_of_an_earlier_export_is_not_read_into_the_same_folder(run, tmp_path):
+    out = tmp_path / "out"
+    stages.export(run, out, ("parts",), splats=Splats(splats_at(tmp_path / "scene.ply", small_surface().points)))
+    inner = out / "splats" / "3-panel.ply"
+    before = inner.read_bytes()
+    with pytest.raises(RunError, match="3-panel.ply lies in the folder that is written to"):
+        stages.export(run, out, ("parts",), part=0, splats=Splats(inner))
+    (out / "link.ply").symlink_to(inner)
+    with pytest.raises(RunError, match="would be replaced"):
+        stages.export(run, out, ("parts",), part=0, splats=Splats(out / "link.ply"))
+    assert inner.read_bytes() == before
+    stages.export(run, out, ("splats",), splats=Splats(splats_at(out / "scene.ply", small_surface().points)))  # no export writes that name
+    assert (out / "scene.ply").exists()
+
+
+def test_the_run_itself_is_no_folder_for_exports(run):
+    with pytest.raises(RunError, match="is the run itself"):
+        stages.export(run, run.path, ("ply",))
+    assert not (run / "parts.ply").exists()
+
+
+@pytest.mark.parametrize("reach", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_reach_that_is_none_is_refused_before_anything_is_written(run, tmp_path, reach):
+    with pytest.raises(ValueError, match="--reach is .*; expected a distance above 0"):
+        stages.export(run, tmp_path / "out", splats=Splats(splats_at(tmp_path / "scene.ply", small_surface().points), reach=reach))
+    assert not (tmp_path / "out").exists()
+
+
+def test_splats_far_from_the_surface_are_told_and_counted(run, tmp_path, capsys):
+    far, points = 100 + small_surface().points, small_surface().points
+    with pytest.raises(ValueError, match="None of the 12 splats"):
+        stages.export(run, tmp_path / "out", splats=Splats(splats_at(tmp_path / "far.ply", far)))
+    assert not (tmp_path / "out").exists()
+    stages.export(run, tmp_path / "out", ("splats",), splats=Splats(splats_at(tmp_path / "some.ply", np.concatenate([points[:2], far]))))
+    told = capsys.readouterr().out
+    assert "2 of 14 splats lie within" in told and "Few: are they in the capture's frame (--splats-transform)" in told
+    stages.export(run, tmp_path / "out", ("splats",), splats=Splats(splats_at(tmp_path / "all.ply", points)))
+    told = capsys.readouterr().out
+    assert "12 of 12 splats" in told and "Few" not in told
+
+
+def test_a_mesh_that_lies_elsewhere_is_refused(run, tmp_path):
+    trimesh.Trimesh(100 + np.eye(3), [[0, 1, 2]], process=False).export(tmp_path / "away.ply")
+    with pytest.raises(ValueError, match="100 % of the surface lies outside of the mesh .*away.ply"):
+        stages.export(run, tmp_path / "out", ("glb",), mesh=tmp_path / "away.ply")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_answers_a_query_is_told(run, tmp_path, capsys):
+    stages.export(run, tmp_path / "out", ("json",), query="plate")
+    assert "“plate” is plate (part 2), 100 % likely" in capsys.readouterr().out
+
+
 def test_a_glb_has_a_node_for_each_part_and_stands_upright(run, tmp_path):
     stages.export(run, tmp_path / "out", ("glb",))
     scene = trimesh.load_scene(tmp_path / "out" / "parts.glb")

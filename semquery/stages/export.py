@@ -37,11 +37,13 @@ from semquery.stages.answer import opened, photo_of
 from semquery.stages.common import progress
 from semquery.stages.exported import RECORD, folder_at, forget, json_bytes, recorded, write
 from semquery.store import Run, slug
-from semquery.types import Hit
+from semquery.types import Hit, Surface
 from semquery.views import answer_picture, levels_picture, png_bytes
 
 Format = Literal["ply", "json", "boxes", "picture", "glb", "masks", "coco", "splats", "parts"]
 CHEAP: tuple[Format, ...] = ("ply", "json", "boxes", "picture")
+WITHIN = 0.9  # share of the surface that lies within the bounds of the mesh it was made from, at least
+FEW = 0.5  # share of a scene's splats that have a part, below which something is probably wrong
 REACH = 3.0  # voxels from a splat's centre to the surface within which it has a part
 
 Written = Iterator[tuple[str, Any]]  # the file's name in the folder, and its bytes or PlyData
@@ -99,7 +101,8 @@ def export(
     """
     asked = _checked(formats, splats, mesh, part, query)
     job = _job(run, part, query, splats, mesh)
-    folder = folder_at(out or _own_folder(run, part, query), splats.splats, mesh)
+    _tell(job, query)
+    folder = folder_at(out or _own_folder(run, part, query), run, splats.splats, mesh)
     record, written = recorded(folder), []
     for each in asked:
         names = []
@@ -128,6 +131,8 @@ def _checked(formats: Sequence[str], splats: Splats, mesh: Path | None, part: in
         raise ValueError("The format splats labels the splats of a trained scene, and none were given: --splats SCENE.ply")
     if splats.splats is None and (splats.splats_transform is not None or splats.reach is not None):
         raise ValueError("--splats-transform and --reach say where splats lie, and none were given: --splats SCENE.ply")
+    if splats.reach is not None and not 0 < splats.reach < float("inf"):
+        raise ValueError(f"--reach is {splats.reach:g}; expected a distance above 0, in the capture's unit.")
     given: dict[str, Path | None] = {"glb": mesh, "splats": splats.splats}  # whoever gives what a format takes wants the format
     return tuple(dict.fromkeys((*formats, *(name for name, path in given.items() if path is not None))))
 
@@ -137,7 +142,34 @@ def _job(run: Run, part: int | None, query: str | None, splats: Splats, mesh: Pa
     reach = REACH * chosen.surface.voxel_size if splats.reach is None else splats.reach
     faces = None if mesh is None else load_colored_mesh(mesh)
     scene = None if splats.splats is None else read_splats(splats.splats)
-    return Job(run, chosen, hit, title, faces, scene, _T_world_splats(splats.splats_transform), reach)
+    if faces is not None:
+        _check_mesh(faces, chosen.surface, mesh)
+    job = Job(run, chosen, hit, title, faces, scene, _T_world_splats(splats.splats_transform), reach)
+    if scene is not None and not (job.part_of_splat >= 0).any():
+        raise ValueError(f"None of the {len(job.part_of_splat)} splats lies within {reach:.3g} of the surface of the chosen parts. If they are in "
+                         "the frame of their nerfstudio run, give --splats-transform; if they only lie farther off, --reach.")
+    return job
+
+
+def _check_mesh(mesh: Mesh, surface: Surface, path: Path | None) -> None:
+    """Raises ValueError for a mesh that does not lie where the surface does."""
+    low, high = mesh.vertices.min(0) - REACH * surface.voxel_size, mesh.vertices.max(0) + REACH * surface.voxel_size
+    share = float(((surface.points >= low) & (surface.points <= high)).all(1).mean()) if len(surface.points) else 1.0
+    if share < WITHIN:
+        raise ValueError(f"{100 * (1 - share):.0f} % of the surface lies outside of the mesh {path}: it is not the one that this run was made from, "
+                         "or lies elsewhere. Give the mesh that `semquery fit --mesh` was given.")
+
+
+def _tell(job: Job, query: str | None) -> None:
+    """What answers a query, and how many splats have a part: files do not say it."""
+    if query is not None and job.hit is not None:
+        numbers = ", ".join(map(str, job.chosen.tops[:8])) + (", …" if len(job.chosen.tops) > 8 else "")
+        print(f"export: “{query}” is {' / '.join(job.hit.path)} (part {numbers}), {100 * job.hit.probability:.0f} % likely")
+    if job.splats is not None:
+        inside, total = int((job.part_of_splat >= 0).sum()), len(job.part_of_splat)
+        few = job.chosen.is_whole and inside < FEW * total
+        why = " Few: are they in the capture's frame (--splats-transform), and is the surface near them (--reach)?" if few else ""
+        print(f"export: {inside} of {total} splats lie within {job.reach:.3g} of the surface of the chosen parts.{why}")
 
 
 def _of_part(run: Run, part: int | None) -> tuple[Chosen, Hit | None, str]:
@@ -171,6 +203,8 @@ def _T_world_splats(path: Path | None) -> Float64[np.ndarray, "4 4"] | None:
         record = json.loads(path.read_bytes())
         matrix = np.eye(4)
         matrix[:3] = np.array(record["transform"], np.float64)[:3] * float(record["scale"])
+        if not np.isfinite(matrix).all() or not float(record["scale"]):
+            raise ValueError("a number that is none, or a scale of 0")
         return np.linalg.inv(matrix)
     except (OSError, ValueError, KeyError, TypeError, np.linalg.LinAlgError) as error:
         raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}); expected nerfstudio's dataparser_transforms.json, "
@@ -231,13 +265,9 @@ def _coco(job: Job) -> Written:
 
 
 def _splats(job: Job) -> Written:
-    part_of_splat = job.part_of_splat
-    if not len(part_of_splat) or not (part_of_splat >= 0).any():
-        raise ValueError(f"None of the {len(part_of_splat)} splats lies within {job.reach:.3g} of the surface of the chosen parts. If they are in "
-                         "the frame of their nerfstudio run, give --splats-transform; if they only lie farther off, --reach.")
     yield "splats.ply", job.labelled
     if job.hit is not None:
-        yield "highlighted.ply", highlighted_splats(job.splats, part_of_splat)
+        yield "highlighted.ply", highlighted_splats(job.splats, job.part_of_splat)
 
 
 def _parts(job: Job) -> Written:

@@ -11,12 +11,19 @@ from semquery.store import Run, RunError
 RECORD = "export.json"
 
 
-def folder_at(folder: Path, *given: Path | None) -> Path:
-    """Made where it is not there. Raises RunError where it cannot be, and where it holds one of the files that are read."""
+WRITTEN = frozenset("parts.ply tree.json boxes.json boxes.ply levels.png picture.png parts.glb coco.json splats.ply highlighted.ply export.json "
+                    "ids masks parts splats".split())  # what an export may replace or remove in its folder
+
+
+def folder_at(folder: Path, run: Run, *given: Path | None) -> Path:
+    """Made where it is not there. Raises RunError where it cannot be, where it is the run, and where a file that is read would be replaced."""
     folder = folder.expanduser()
-    for path in given:
-        if path is not None and path.resolve().parent == folder.resolve():
-            raise RunError(f"{path} lies in the folder that is written to, and would be replaced: name another with --out.")
+    if folder.resolve() == run.path.resolve():
+        raise RunError(f"{folder} is the run itself, whose files would be mixed with the export's: name another folder with --out.")
+    for path in filter(None, given):
+        for inner in {path.absolute(), path.resolve()}:
+            if inner.is_relative_to(folder.resolve()) and inner.relative_to(folder.resolve()).parts[0] in WRITTEN:
+                raise RunError(f"{path} lies in the folder that is written to, and would be replaced: name another with --out.")
     stood = next(each for each in (folder, *folder.parents) if each.exists())
     if not stood.is_dir():
         raise RunError(f"{stood} is a file, and an export is written into a folder: name another with --out.")
