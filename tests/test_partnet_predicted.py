@@ -336,6 +336,6 @@ def test_what_cannot_be_predicted_is_said(small, tmp_path):
         predict(thing, replace(config, predicted="no"), tmp_path)
     with pytest.raises(ValueError, match="made is a single part"):
         predict(in_triangles([0], ["stone"]), config, tmp_path)
-    with pytest.raises(ValueError, match="at least 2 views"):
+    with pytest.raises(ValueError, match="--predict.views is 1; give 2 or more"):
         PredictedConfig(views=1)
     assert not list(tmp_path.iterdir())
