@@ -17,10 +17,10 @@ from eval.partnet.methods import METHODS, check, default_methods, refusals, rele
 from eval.partnet.methods.floors import draws
 from eval.partnet.methods.pictured import unit
 from eval.partnet.methods.relevancy import relevancies
-from eval.partnet.methods.subject import candidates_of, facts_of, sampled, subject_of
+from eval.partnet.methods.subject import OPTIONS, facts_of, sampled, subject_of
 from eval.partnet.pictures.shown import Shown
 from eval.partnet.records import Asked, asked_of, object_of
-from semquery.labelling import LabelConfig, Unreachable
+from semquery.labelling import LabelConfig, Unreachable, candidates_of
 from semquery.prompts import bank, negatives
 from semquery.text import EmbeddingServer, HfText, Lexical
 from semquery.types import NodeLabel
@@ -186,7 +186,7 @@ def test_names_may_be_offered(tmp_path):
     (tmp_path / "names.json").write_text('["blade", "screw"]')
     assert list(candidates_of(LabelConfig(candidates=tmp_path / "names.json"), lambda part: ())(0, ())) == ["blade", "screw"]
     with pytest.raises(ValueError, match="give one with --label.candidates"):
-        candidates_of(LabelConfig(candidates_clip="clip"), lambda part: ())
+        candidates_of(LabelConfig(candidates_clip="clip"), lambda part: (), OPTIONS)
 
 
 # ------------------------------------------------------------------------------------------------- pictures

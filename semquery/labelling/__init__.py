@@ -11,7 +11,7 @@ from semquery.labelling.answers import label_from, labels_by_hand
 from semquery.labelling.asking import Asker, OutOfCalls, Unreachable
 from semquery.labelling.config import LabelConfig
 from semquery.labelling.context import Candidates, Subject
-from semquery.labelling.ontology import all_names, by_looks, candidates_from
+from semquery.labelling.ontology import all_names, by_looks, candidates_from, candidates_of
 from semquery.labelling.parse import parse_answer
 from semquery.labelling.passes import reconsider, siblings
 from semquery.labelling.schema import NODE_SCHEMA
@@ -19,7 +19,7 @@ from semquery.labelling.walk import Walk, depth_first
 from semquery.types import NodeLabel
 
 __all__ = [
-    "NODE_SCHEMA", "Asker", "Candidates", "LabelConfig", "OutOfCalls", "Subject", "Unreachable", "Walk", "all_names", "by_looks", "candidates_from", "depth_first",
+    "NODE_SCHEMA", "Asker", "Candidates", "LabelConfig", "OutOfCalls", "Subject", "Unreachable", "Walk", "all_names", "by_looks", "candidates_from", "candidates_of", "depth_first",
     "label_from", "label_parts", "labels_by_hand", "parse_answer",
 ]
 

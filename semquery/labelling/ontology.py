@@ -7,12 +7,40 @@ With kinds, a part is offered the names of the kinds that its ancestors' names m
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
-from semquery.labelling.context import Candidates
+from semquery.labelling.config import LabelConfig
+from semquery.labelling.context import Candidates, no_candidates
 from semquery.prompts import template
+from semquery.vlm.clip import ClipRanking
 
 LIKELIEST = 8  # names worth offering, when they are chosen by looks
+
+
+def candidates_of(config: LabelConfig, pictures: Callable[[int], tuple[bytes, ...]], prefix: str = "") -> Candidates:
+    """The names that each part is offered, by the settings; `prefix` stands before the names of the options in errors.
+
+    Raises ValueError for lists and checkpoints that cannot be used.
+    """
+    if config.candidates is None:
+        if config.candidates_clip:
+            raise ValueError(f"--{prefix}candidates-clip chooses from a list: give one with --{prefix}candidates "
+                             "(ontology_partnet.json is shipped).")
+        return no_candidates
+    listed = candidates_from(config.candidates)
+    if not config.candidates_clip:
+        return listed
+    best = _ranking(config.candidates_clip).best
+    return by_looks(listed, all_names(config.candidates), lambda part: next(reversed(pictures(part)), None), best)
+
+
+@lru_cache(maxsize=1)
+def _ranking(checkpoint: str) -> ClipRanking:
+    """Opened, and open from scene to scene. Raises ValueError."""
+    ranking = ClipRanking(checkpoint)
+    ranking.check()
+    return ranking
 
 
 def candidates_from(path: Path) -> Candidates:

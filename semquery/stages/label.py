@@ -8,7 +8,6 @@ what is missing or was asked in another context.
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,19 +15,15 @@ from pathlib import Path
 from semquery.facts import measure, up_direction
 from semquery.labelling import (
     Asker,
-    Candidates,
     LabelConfig,
     OutOfCalls,
     Subject,
     Walk,
-    all_names,
-    by_looks,
-    candidates_from,
+    candidates_of,
     label_parts,
     labels_by_hand,
 )
 from semquery.labelling.answers import EXAMPLE
-from semquery.labelling.context import no_candidates
 from semquery.labelling.estimate import Counting, Estimate, estimate
 from semquery.manifest import as_config, sha256
 from semquery.portraits import IN_WORDS, PortraitConfig, portraits
@@ -38,7 +33,6 @@ from semquery.store import Run, RunError
 from semquery.types import NodeLabel
 from semquery.views import half_size, visible_pixels
 from semquery.vlm import Answer, Appearance, Request, Vlm
-from semquery.vlm.clip import ClipRanking
 
 INPUTS = ("parts.npz", "surface.npz")
 
@@ -149,21 +143,7 @@ def subject_of(run: Run, config: LabelConfig, pictures: PortraitConfig = Portrai
     pixels = visible_pixels(surface, parts)[1]
     most = {p: int(pixels[:, p].max()) if len(pixels) else 0 for p in range(parts.num_parts)}
     facts = measure(surface, parts, up_direction(cameras.T_world_cam))
-    return Subject(parts, facts, shown, most, _candidates(config, shown), half_size, IN_WORDS[style])
-
-
-def _candidates(config: LabelConfig, shown: Callable[[int], tuple[bytes, ...]]) -> Candidates:
-    """The names that each part is offered."""
-    if config.candidates is None:
-        if config.candidates_clip:
-            raise ValueError("--candidates-clip chooses from a list: give one with --candidates (ontology_partnet.json is shipped).")
-        return no_candidates
-    listed = candidates_from(config.candidates)
-    if not config.candidates_clip:
-        return listed
-    ranking = ClipRanking(config.candidates_clip)
-    ranking.check()
-    return by_looks(listed, all_names(config.candidates), lambda part: next(reversed(shown(part)), None), ranking.best)
+    return Subject(parts, facts, shown, most, candidates_of(config, shown), half_size, IN_WORDS[style])
 
 
 def label_by_hand(run: Run, names: Path) -> int:

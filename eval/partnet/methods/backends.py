@@ -103,7 +103,8 @@ def check(config: PartnetConfig) -> list[str]:
 
     Raises ValueError for a method that cannot be run with what is given, and for models that cannot be used.
     """
-    from eval.partnet.methods.subject import candidates_of
+    from eval.partnet.methods.subject import OPTIONS
+    from semquery.labelling import candidates_of
 
     methods, cannot = config.methods or default_methods(config), refusals(config)
     for name in methods:
@@ -111,7 +112,7 @@ def check(config: PartnetConfig) -> list[str]:
             raise ValueError(cannot[name])
     backends, lines = backends_for(config), []
     if set(methods) & set(ASKING):
-        candidates_of(config.label, lambda part: ())  # says what is wrong with a list of names
+        candidates_of(config.label, lambda part: (), OPTIONS)  # says what is wrong with a list of names
         lines.append(f"names: {backends.vlm.check()}")
     if set(methods) & set(SPELLING):
         lines.append(f"words: {backends.encoder.check()}")

@@ -8,9 +8,8 @@ Conventions
   node has is owned by others. z is up.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -21,12 +20,11 @@ from eval.partnet.pictures.shown import Shown
 from eval.partnet.records import PartObject
 from eval.queries.known import UP, sample, true_tree
 from semquery.facts import PartFacts, measure
-from semquery.labelling import Candidates, LabelConfig, Subject, all_names, by_looks, candidates_from
-from semquery.labelling.context import no_candidates
+from semquery.labelling import LabelConfig, Subject, candidates_of
 from semquery.types import PartTree, Surface
 from semquery.views import half_size
-from semquery.vlm.clip import ClipRanking
 
+OPTIONS = "label."  # before the names of the labeller's options on this command line
 NUM_POINTS = 20_000  # of an object; measurements are in words and two or three digits
 
 
@@ -51,7 +49,7 @@ def subject_of(shown: Shown, backends: Backends, label: LabelConfig) -> Subject:
     style = "black" if label.style == "paper" else shown.config.style
     pictures = _nothing if backends.vlm.source == "rule" else lambda node: shown.pictures(node, style)
     pixels = {node: int(most) for node, most in enumerate(shown.pixels)}
-    return Subject(parts, facts_of(shown.thing, surface, parts), pictures, pixels, candidates_of(label, pictures), half_size, IN_WORDS[style])
+    return Subject(parts, facts_of(shown.thing, surface, parts), pictures, pixels, candidates_of(label, pictures, OPTIONS), half_size, IN_WORDS[style])
 
 
 def facts_of(thing: PartObject, surface: Surface, parts: PartTree) -> dict[int, PartFacts]:
@@ -80,28 +78,6 @@ def _with_flat_atoms(thing: PartObject, face: Int32[np.ndarray, " n"], atom: Int
     """The face of each point; one whose atom has no area, so that nothing could be drawn from it, lies on the atom's first face."""
     _, first = np.unique(thing.atom_of_face, return_index=True)
     return np.where(thing.atom_of_face[face] == atom, face, first[atom]).astype(np.int32)
-
-
-def candidates_of(config: LabelConfig, pictures: Callable[[int], tuple[bytes, ...]]) -> Candidates:
-    """The names that a part is offered. Raises ValueError for lists and checkpoints that cannot be used."""
-    if config.candidates is None:
-        if config.candidates_clip:
-            raise ValueError("--label.candidates-clip chooses from a list: give one with --label.candidates "
-                             "(ontology_partnet.json is shipped).")
-        return no_candidates
-    listed = candidates_from(config.candidates)
-    if not config.candidates_clip:
-        return listed
-    best = _ranking(config.candidates_clip).best
-    return by_looks(listed, all_names(config.candidates), lambda part: next(reversed(pictures(part)), None), best)
-
-
-@lru_cache(maxsize=1)
-def _ranking(checkpoint: str) -> ClipRanking:
-    """Opened, and open from object to object. Raises ValueError."""
-    ranking = ClipRanking(checkpoint)
-    ranking.check()
-    return ranking
 
 
 def _nothing(node: int) -> tuple[bytes, ...]:
