@@ -16,6 +16,7 @@ from semquery.cli import main
 from semquery.export import paths_of
 from semquery.stages import Splats
 from semquery.stages.export import Format
+from semquery.stages.exported import own_folder
 from semquery.store import Run, RunError
 
 DEFAULT = ["boxes.json", "boxes.ply", "export.json", "levels.png", "parts.ply", "tree.json"]
@@ -63,6 +64,32 @@ def test_one_part_has_a_folder_of_its_own_and_holds_nothing_else(run, capsys):
     assert sorted(set(PlyData.read(folder / "parts.ply")["vertex"]["part"].tolist())) == [0, 1, 3]
     assert [box["id"] for box in json.loads((folder / "boxes.json").read_text())["boxes"]] == [3, 0, 1]
     assert not (run / "export" / "parts.ply").exists()
+
+
+def test_several_parts_are_exported_together_in_whatever_order_they_are_named(run):
+    assert main(["export", str(run.path), "--part", "2", "0"]) == 0
+    folder = run / "export" / "part-0-2"
+    assert names(folder) == sorted(name.replace("levels", "picture") for name in DEFAULT)
+    assert sorted(set(PlyData.read(folder / "parts.ply")["vertex"]["part"].tolist())) == [0, 2]
+    assert json.loads((folder / "export.json").read_text())["formats"]["ply"]["parts"] == [0, 2]
+    assert stages.export(run, formats=("json",), part=[0, 2])[0] == stages.export(run, formats=("json",), part=(2, 0))[0] == folder / "tree.json"
+
+
+@pytest.mark.parametrize(("part", "told"), [
+    ([], "no part to export"), ([0, 3], "Part 0 would be written twice: it lies in part 3"), ([1, 1], "Part 1 would be written twice: it is given twice"),
+    ([0, 9], "There is no part 9"), ([True], "by its number"),
+])
+def test_parts_that_do_not_go_together_are_refused_and_nothing_is_written(run, part, told):
+    with pytest.raises(ValueError, match=told):
+        stages.export(run, part=part)
+    assert not (run / "export").exists()
+
+
+def test_folders_of_many_parts_have_short_names_of_their_own():
+    run, many = Run(Path("."), create=True), [tuple(range(k, k + 40)) for k in (0, 0, 1)]
+    first, same, other = (own_folder(run, tops, None).name for tops in many)
+    assert first == same != other and first.startswith("part-0-1-2-3-4-5-and-34-more-")
+    assert own_folder(run, tuple([*range(39), 99]), None).name != first
 
 
 def test_a_query_exports_all_members_of_its_first_answer(run, capsys):

@@ -5,6 +5,8 @@ Notation
 Points of a surface are means of what several pixels saw: they lie near a face, seldom on it, and do not say which.
 """
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float, Float64, Int32, Int64, Integer
 
@@ -14,6 +16,17 @@ from semquery.types import PartTree, Surface
 MOST_SAMPLES = 4_000_000  # of a mesh, besides one a face
 TRIED = 8  # samples near a point whose faces are measured exactly
 AT_A_TIME = 100_000  # points
+WITHIN = 0.9  # share of the surface that lies within the bounds of the mesh it was made from, at least
+BEYOND = 3.0  # voxels that points may lie outside of these bounds
+
+
+def check_mesh(mesh: Mesh, surface: Surface, path: Path | None) -> None:
+    """Raises ValueError for a mesh that does not lie where the surface does."""
+    low, high = mesh.vertices.min(0) - BEYOND * surface.voxel_size, mesh.vertices.max(0) + BEYOND * surface.voxel_size
+    share = float(((surface.points >= low) & (surface.points <= high)).all(1).mean()) if len(surface.points) else 1.0
+    if share < WITHIN:
+        raise ValueError(f"{100 * (1 - share):.0f} % of the surface lies outside of the mesh {path}: it is not the one that this run was made from, "
+                         "or lies elsewhere. Give the mesh that `semquery fit --mesh` was given.")
 
 
 def part_of_face(surface: Surface, parts: PartTree, mesh: Mesh) -> Int32[np.ndarray, " f"]:

@@ -17,6 +17,7 @@ Conventions
   scale, as a trainer's own frame does.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from semquery.export.chosen import Chosen
 
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 √π)
 CHUNK = 1 << 18  # Gaussians looked up at a time
+REACH = 3.0  # voxels from a Gaussian's centre to the surface within which it has a part, unless told otherwise
 CENTRE = ("x", "y", "z")
 COLOR = ("f_dc_0", "f_dc_1", "f_dc_2")
 NEEDED = (*CENTRE, *COLOR, "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3")
@@ -52,6 +54,25 @@ def read_splats(path: Path):
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return ply
+
+
+def read_T_world_splats(path: Path | None) -> Float64[np.ndarray, "4 4"] | None:
+    """From the trainer's frame to the capture's: the inverse of what nerfstudio's dataparser did to the poses; None for no file.
+
+    Raises ValueError for a file that is no dataparser_transforms.json.
+    """
+    if path is None:
+        return None
+    try:
+        record = json.loads(path.read_bytes())
+        matrix = np.eye(4)
+        matrix[:3] = np.array(record["transform"], np.float64)[:3] * float(record["scale"])
+        if not np.isfinite(matrix).all() or not float(record["scale"]):
+            raise ValueError("a number that is none, or a scale of 0")
+        return np.linalg.inv(matrix)
+    except (OSError, ValueError, KeyError, TypeError, np.linalg.LinAlgError) as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}); expected nerfstudio's dataparser_transforms.json, "
+                         "with a 3×4 transform and a scale.") from error
 
 
 def check_splats(ply) -> None:

@@ -1,5 +1,6 @@
 """A run directory as a scene that is read once and asked by names and by questions; thread-safe."""
 
+import copy
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -62,12 +63,13 @@ class Scene:
         self, surface: Surface, tree: PartTree, labels: Mapping[int, NodeLabel], book: Codebook, cameras: Cameras,
         encoder: TextEncoder | None = None, config: QueryConfig = QueryConfig(),
         up: Sequence[float | int] | None = None, front: Sequence[float | int] | None = None,
-        supporting: Sequence[str] | None = None, recorded: Mapping[str, Answer] | None = None,
+        supporting: Sequence[str] | None = None, recorded: Mapping[str, Answer] | None = None, spans: Spans | None = None,
     ) -> None:
         """`encoder`: the one that made the codebook, which by default is made again as it was recorded. `supporting`: the views
-        that the tree's supports count. `recorded`: what models answered to questions before, by the key of the request."""
+        that the tree's supports count. `recorded`: what models answered to questions before, by the key of the request.
+        `spans`: the tree laid out with the surface, where that is at hand."""
         self.surface, self.tree, self.labels, self.cameras, self.config = surface, tree, dict(labels), cameras, config
-        self.shapes = Shapes(surface, tree, self.labels, Spans(tree, surface))
+        self.shapes = Shapes(surface, tree, self.labels, spans or Spans(tree, surface))
         self.searcher = Searcher(tree, self.labels, book, encoder or encoder_from(book.encoder_config), config, _picture_encoder(book), self.shapes.spans)
         self._up, self._front = (checked_axis(axis, name) for axis, name in ((up, "up"), (front, "front")))
         self._placed: dict[str | None, Places] = {}
@@ -96,6 +98,17 @@ class Scene:
         surface = opened.surface()
         return cls(surface, opened.parts(), opened.labels(), opened.codebook(), opened.cameras(), encoder, config, up, front,
                    supporting_views(opened, surface), opened.answers(ASKS))
+
+    def renamed(self, labels: Mapping[int, NodeLabel], book: Codebook, encoder: TextEncoder) -> "Scene":
+        """The same parts by other names, or by another codebook; where they are is not worked out again."""
+        other = copy.copy(self)
+        other.__dict__.pop("parts", None)  # by the names there were
+        other.labels = dict(labels)
+        other.shapes = Shapes(self.surface, self.tree, other.labels, self.shapes.spans)
+        was = self.searcher.book
+        pictures = self.searcher.matcher.pictures if book.picture_encoder_config == was.picture_encoder_config else None
+        other.searcher = Searcher(self.tree, other.labels, book, encoder, self.config, pictures or _picture_encoder(book), self.shapes.spans)
+        return other
 
     # ------------------------------------------------------------------ asking
 

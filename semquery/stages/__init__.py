@@ -10,7 +10,7 @@ from semquery.stages.ask import AskRun, ask, asked_in_words, asker_for, write_as
 from semquery.stages.common import default_device, load_photo, progress
 from semquery.stages.export import CHEAP, Format, NotFound, Splats, export
 from semquery.stages.exported import written_lines
-from semquery.stages.label import LabelRun, estimate_labels, label, label_by_hand, named_by, subject_of
+from semquery.stages.label import LabelRun, estimate_labels, label, label_by_hand, named_by, subject_of, vlm_of
 from semquery.stages.learn import build_tree, finish_fit, fit, load_masks, load_observations, open_fit
 from semquery.stages.prepare import check_same_views, make_masks, observe_mesh
 from semquery.stages.report import report
@@ -18,5 +18,5 @@ from semquery.stages.report import report
 __all__ = [
     "AskRun", "CHEAP", "Format", "LabelRun", "NotFound", "Splats", "as_record", "ask", "asked_in_words", "asker_for", "build_tree", "check_same_views", "default_device", "encode", "estimate_labels", "export", "finish_fit", "fit", "label",
     "label_by_hand", "load_masks", "load_observations", "load_photo", "make_masks", "named_by", "observe_mesh", "open_fit", "opened", "photo_of", "progress", "query", "report",
-    "subject_of", "write_answer", "write_asked", "written_lines",
+    "subject_of", "vlm_of", "write_answer", "write_asked", "written_lines",
 ]

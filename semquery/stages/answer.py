@@ -22,9 +22,10 @@ from semquery.query import QueryConfig
 from semquery.relations import Frame
 from semquery.stages.common import progress
 from semquery.store import Run, RunError, slug
+from semquery.strips import answer_picture
 from semquery.text import HfText, Lexical, OpenClip, PictureEncoder, TextEncoder, encoder_from
 from semquery.types import Codebook, NodeLabel, PartTree, Surface
-from semquery.views import answer_picture, png_bytes
+from semquery.views import png_bytes
 
 
 def photo_of(run: Run, surface: Surface) -> Callable[[str], np.ndarray]:

@@ -1,4 +1,4 @@
-"""What leaves a run: the whole tree, one part or the answer to a query, in the formats that other programs read.
+"""What leaves a run: the whole tree, one part or several, or the answer to a query, in the formats that other programs read.
 
 Formats and their files
   ply      parts.ply             every point with its part, level and colour; the paths in the header
@@ -16,7 +16,7 @@ Each file is written whole or not at all. What an earlier export of the same for
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,8 +26,9 @@ from jaxtyping import Float64, Int32
 
 from semquery.export import Chosen, boxes_json, boxes_lines, cloud_of_part, labelled_cloud, tree_json
 from semquery.export.coco import coco_record, id_pngs, mask_pngs
+from semquery.export.faces import check_mesh
 from semquery.export.glb import glb_bytes
-from semquery.export.splats import highlighted_splats, labelled_splats, read_splats, splats_of_parts
+from semquery.export.splats import REACH, highlighted_splats, labelled_splats, read_splats, read_T_world_splats, splats_of_parts
 from semquery.facts import up_direction
 from semquery.opened import Shapes
 from semquery.opened.doors import checked_number, checked_text
@@ -35,16 +36,15 @@ from semquery.query.matching import checked
 from semquery.render import Mesh, load_colored_mesh
 from semquery.stages.answer import opened, photo_of
 from semquery.stages.common import progress
-from semquery.stages.exported import RECORD, folder_at, forget, json_bytes, recorded, write
+from semquery.stages.exported import NAMED, RECORD, folder_at, forget, json_bytes, own_folder, recorded, write
 from semquery.store import Run, slug
-from semquery.types import Hit, Surface
-from semquery.views import answer_picture, levels_picture, png_bytes
+from semquery.strips import answer_picture
+from semquery.types import Hit
+from semquery.views import levels_picture, png_bytes
 
 Format = Literal["ply", "json", "boxes", "picture", "glb", "masks", "coco", "splats", "parts"]
 CHEAP: tuple[Format, ...] = ("ply", "json", "boxes", "picture")
-WITHIN = 0.9  # share of the surface that lies within the bounds of the mesh it was made from, at least
 FEW = 0.5  # share of a scene's splats that have a part, below which something is probably wrong
-REACH = 3.0  # voxels from a splat's centre to the surface within which it has a part
 
 Written = Iterator[tuple[str, Any]]  # the file's name in the folder, and its bytes or PlyData
 
@@ -90,19 +90,19 @@ class Job:
 
 
 def export(
-    run: Run, out: Path | None = None, formats: Sequence[str] = CHEAP, part: int | None = None, query: str | None = None,
+    run: Run, out: Path | None = None, formats: Sequence[str] = CHEAP, part: int | Sequence[int] | None = None, query: str | None = None,
     splats: Splats = Splats(), mesh: Path | None = None,
 ) -> list[Path]:
-    """Write the whole tree, one part, or all members of the first answer to a query; the files that were written.
+    """Write the whole tree, one part or several, or all members of the first answer to a query; the files that were written.
 
-    `out`: the folder; by default RUN/export, and in it part-12 or query-handle for a part or a query. `mesh`: for a run that was
+    `out`: the folder; by default RUN/export, and in it part-12, part-3-7 or query-handle for parts or a query. `mesh`: for a run that was
     made from a mesh, that mesh: the GLB has its faces. What is given is read before the first file is written. Raises RunError for
     what the run lacks, NotFound (a ValueError) for a query without an answer, ValueError for what does not fit.
     """
     asked = _checked(formats, splats, mesh, part, query)
     job = _job(run, part, query, splats, mesh)
     _tell(job, query)
-    folder = folder_at(out or _own_folder(run, part, query), run, splats.splats, mesh)
+    folder = folder_at(out or own_folder(run, () if part is None else job.chosen.tops, query), run, splats.splats, mesh)
     record, written = recorded(folder), []
     for each in asked:
         names = []
@@ -119,7 +119,7 @@ def export(
 # -------------------------------------------------------------------- before anything is written
 
 
-def _checked(formats: Sequence[str], splats: Splats, mesh: Path | None, part: int | None, query: str | None) -> tuple[str, ...]:
+def _checked(formats: Sequence[str], splats: Splats, mesh: Path | None, part: Any, query: str | None) -> tuple[str, ...]:
     """The formats, each once. Raises ValueError for what does not go together."""
     known = get_args(Format)
     wrong = [each for each in formats if each not in known]
@@ -137,27 +137,18 @@ def _checked(formats: Sequence[str], splats: Splats, mesh: Path | None, part: in
     return tuple(dict.fromkeys((*formats, *(name for name, path in given.items() if path is not None))))
 
 
-def _job(run: Run, part: int | None, query: str | None, splats: Splats, mesh: Path | None) -> Job:
-    chosen, hit, title = _of_part(run, part) if query is None else _of_query(run, checked(checked_text(query)))
+def _job(run: Run, part: int | Sequence[int] | None, query: str | None, splats: Splats, mesh: Path | None) -> Job:
+    chosen, hit, title = _of_parts(run, part) if query is None else _of_query(run, checked(checked_text(query)))
     reach = REACH * chosen.surface.voxel_size if splats.reach is None else splats.reach
     faces = None if mesh is None else load_colored_mesh(mesh)
     scene = None if splats.splats is None else read_splats(splats.splats)
     if faces is not None:
-        _check_mesh(faces, chosen.surface, mesh)
-    job = Job(run, chosen, hit, title, faces, scene, _T_world_splats(splats.splats_transform), reach)
+        check_mesh(faces, chosen.surface, mesh)
+    job = Job(run, chosen, hit, title, faces, scene, read_T_world_splats(splats.splats_transform), reach)
     if scene is not None and not (job.part_of_splat >= 0).any():
         raise ValueError(f"None of the {len(job.part_of_splat)} splats lies within {reach:.3g} of the surface of the chosen parts. If they are in "
                          "the frame of their nerfstudio run, give --splats-transform; if they only lie farther off, --reach.")
     return job
-
-
-def _check_mesh(mesh: Mesh, surface: Surface, path: Path | None) -> None:
-    """Raises ValueError for a mesh that does not lie where the surface does."""
-    low, high = mesh.vertices.min(0) - REACH * surface.voxel_size, mesh.vertices.max(0) + REACH * surface.voxel_size
-    share = float(((surface.points >= low) & (surface.points <= high)).all(1).mean()) if len(surface.points) else 1.0
-    if share < WITHIN:
-        raise ValueError(f"{100 * (1 - share):.0f} % of the surface lies outside of the mesh {path}: it is not the one that this run was made from, "
-                         "or lies elsewhere. Give the mesh that `semquery fit --mesh` was given.")
 
 
 def _tell(job: Job, query: str | None) -> None:
@@ -172,13 +163,18 @@ def _tell(job: Job, query: str | None) -> None:
         print(f"export: {inside} of {total} splats lie within {job.reach:.3g} of the surface of the chosen parts.{why}")
 
 
-def _of_part(run: Run, part: int | None) -> tuple[Chosen, Hit | None, str]:
+def _of_parts(run: Run, part: int | Sequence[int] | None) -> tuple[Chosen, Hit | None, str]:
+    """One part or several together; without any, the whole."""
     surface, parts = run.surface(), run.parts()
-    chosen = Chosen(surface, parts, run.labels(), (parts.root if part is None else checked_number(part, parts.num_parts),))
+    given = part if isinstance(part, Sequence) else (part,)
+    tops = (parts.root,) if part is None else tuple(sorted(checked_number(each, parts.num_parts) for each in given))
+    chosen = Chosen(surface, parts, run.labels(), tops)
     if part is None:
         return chosen, None, ""
-    found = Shapes(surface, parts, chosen.labels, chosen.spans).part(chosen.tops[0])
-    return chosen, found.hit, found.name
+    shapes = Shapes(surface, parts, chosen.labels, chosen.spans)
+    found = shapes.part(tops[0])
+    names = list(dict.fromkeys(map(chosen.name, tops)))
+    return chosen, shapes.found(replace(found.hit, members=tops)).hit, ", ".join([*names[:NAMED], *(["…"] if len(names) > NAMED else [])])
 
 
 def _of_query(run: Run, text: str) -> tuple[Chosen, Hit | None, str]:
@@ -188,27 +184,6 @@ def _of_query(run: Run, text: str) -> tuple[Chosen, Hit | None, str]:
     if not answers:
         raise NotFound(f"“{text}”: not found in this scene. {scene.missing(text)}")
     return Chosen(scene.surface, scene.tree, scene.labels, tuple(scene.shapes.spans.highest(answers[0].members))), answers[0].hit, text
-
-
-def _own_folder(run: Run, part: int | None, query: str | None) -> Path:
-    inner = f"part-{part}" if part is not None else "" if query is None else f"query-{slug(query)}"
-    return run / "export" / inner
-
-
-def _T_world_splats(path: Path | None) -> Float64[np.ndarray, "4 4"] | None:
-    """From the trainer's frame to the capture's: the inverse of what nerfstudio's dataparser did to the poses."""
-    if path is None:
-        return None
-    try:
-        record = json.loads(path.read_bytes())
-        matrix = np.eye(4)
-        matrix[:3] = np.array(record["transform"], np.float64)[:3] * float(record["scale"])
-        if not np.isfinite(matrix).all() or not float(record["scale"]):
-            raise ValueError("a number that is none, or a scale of 0")
-        return np.linalg.inv(matrix)
-    except (OSError, ValueError, KeyError, TypeError, np.linalg.LinAlgError) as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}); expected nerfstudio's dataparser_transforms.json, "
-                         "with a 3×4 transform and a scale.") from error
 
 
 # -------------------------------------------------------------------- formats

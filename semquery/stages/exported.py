@@ -1,18 +1,29 @@
 """The files of an export: each whole or not at all, and a record of which are an export's own."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from semquery.store import Run, RunError
+from semquery.store import Run, RunError, slug
 
 RECORD = "export.json"
-
-
+NAMED = 6  # parts that the name of a folder and a title have
 WRITTEN = frozenset("parts.ply tree.json boxes.json boxes.ply levels.png picture.png parts.glb coco.json splats.ply highlighted.ply export.json "
                     "ids masks parts splats".split())  # what an export may replace or remove in its folder
+
+
+def own_folder(run: Run, tops: Sequence[int], query: str | None) -> Path:
+    """RUN/export for the whole; of many parts the first few are named, and a hash of all tells their folders apart."""
+    if query is not None:
+        return run / "export" / f"query-{slug(query)}"
+    if not tops:
+        return run / "export"
+    named = "-".join(map(str, tops[:NAMED]))
+    more = f"-and-{len(tops) - NAMED}-more-{hashlib.sha256(repr(list(tops)).encode()).hexdigest()[:8]}" if len(tops) > NAMED else ""
+    return run / "export" / f"part-{named}{more}"
 
 
 def folder_at(folder: Path, run: Run, *given: Path | None) -> Path:

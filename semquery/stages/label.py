@@ -32,7 +32,7 @@ from semquery.stages.common import progress
 from semquery.store import Run, RunError
 from semquery.types import NodeLabel
 from semquery.views import half_size, visible_pixels
-from semquery.vlm import Answer, Appearance, Request, Vlm
+from semquery.vlm import Answer, Appearance, Request, Vlm, vlm_from, vlm_record
 
 INPUTS = ("parts.npz", "surface.npz")
 
@@ -86,7 +86,7 @@ def label(
     finally:
         work.close()
     if finished:
-        run.done("label", time.time() - work.start, calls=work.asker.calls, failed=work.num_failed(), by_hand=_by_hand(run),
+        run.done("label", time.time() - work.start, calls=work.asker.calls, failed=work.num_failed(), by_hand=_by_hand(run), asked=vlm_record(vlm),
                  unknown=sum(given.name == "unknown" for given in run.labels().values()))
     print(work.summary(finished))
     return run.labels()
@@ -164,6 +164,13 @@ def named_by(run: Run) -> str | None:
     """The identity of the model that a run's names come from; None when none was asked yet."""
     last = run.stage("label")
     return last["config"]["vlm"].get("identity") if last is not None else None
+
+
+def vlm_of(run: Run) -> Vlm | None:
+    """The model that named the parts, to be asked again, as it is recorded when all are named; None where none was, or none is."""
+    last = run.stage("label")
+    record = last.get("asked") if last is not None else None
+    return vlm_from(record) if isinstance(record, dict) else None
 
 
 def _begin(run: Run, recorded: dict, vlm: Vlm) -> bool:

@@ -1,5 +1,6 @@
 """The report page of a run: what every part is called and why, to read, to search and to correct."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def heading(run: Run, labels: dict[int, NodeLabel]) -> Heading:
     return Heading(
         title="/".join(run.path.resolve().parts[-2:]).lstrip("/"), identity=sha256(run / "parts.npz")[:16],
         model=asked_model(line.get("config")), made=str(line.get("time", "")),
-        calls=len(answers), seconds_per_call=run.seconds_per_call() or 0.0, **total,
+        view=f"semquery view {shlex.quote(str(run.path))}", calls=len(answers), seconds_per_call=run.seconds_per_call() or 0.0, **total,
     )
 
 
