@@ -3,23 +3,29 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from semquery import stages
 from semquery.console import print_hits, print_tree
 from semquery.fit import FitConfig
 from semquery.masks import Regions
-from semquery.opened import Scene
+from semquery.opened import Found, Scene
 from semquery.query import QueryConfig
 from semquery.scene import read_scene
 from semquery.store import Run
+from semquery.strips import answers_picture
+from semquery.views import png_bytes
 
 QUERIES = ("small red round part", "tiny green part", "large plate", "green part below the red round part")
 
 NEXT = """
+See it in 3D, and ask it there: semquery view {run}
+
 Next, on photos of your own:
   ns-process-data images --data PHOTOS --output-dir SCENE     poses, with COLMAP (30 to 150 photos, close-ups of what matters)
   ns-train semquery --data SCENE                              on a GPU; semquery-tiny on a CPU
@@ -45,13 +51,14 @@ def run_demo(out: Path, geometry: Literal["trained", "exact"], size: int, views:
     with step(f"semquery encode {run.path}"):
         stages.encode(run)
     opened = stages.opened(run, QueryConfig(top=3))
-    pictures = [ask(run, opened, text) for text in QUERIES]
+    found = {text: ask(run, opened, text) for text in QUERIES}
     with step(f"semquery export {run.path}"):
-        pictures += [path for path in stages.export(run) if path.suffix == ".png"]
+        pictures = [path for path in stages.export(run) if path.suffix == ".png"]
+    strip = write_answers(run, opened, found)
     print(f"\nDone in {(time.time() - start) / 60:.1f} minutes. Look at:")
-    for picture in [run / "masks" / "contact.png", *pictures]:
+    for picture in [run / "masks" / "contact.png", *pictures, run / "queries", strip]:
         print(f"  {picture}")
-    print(NEXT)
+    print(NEXT.format(run=run.path))
     return 0
 
 
@@ -108,11 +115,19 @@ def trained_run(out: Path, scene: Path) -> Run:
     return Run(folder)
 
 
-def ask(run: Run, scene: Scene, text: str) -> Path:
+def ask(run: Run, scene: Scene, text: str) -> list[Found]:
     """One query, printed and drawn."""
     print(f'\n── semquery query {run.path} "{text}"')
     found = scene.query(text)
     missing = "" if found else scene.missing(text)
     print_hits(text, [each.hit for each in found], missing)
     folder = stages.write_answer(run, scene, text, found, missing=missing)
-    return folder / ("picture.png" if (folder / "picture.png").exists() else "result.json")
+    print(f"  → {folder / ('picture.png' if (folder / 'picture.png').exists() else 'result.json')}")
+    return found
+
+
+def write_answers(run: Run, scene: Scene, found: Mapping[str, Sequence[Found]]) -> Path:
+    """answers.png in the run: every query and its best answer in one strip."""
+    first = [(text, each[0].hit if each else None, each[0].point_ids if each else np.zeros(0, np.int64)) for text, each in found.items()]
+    run.write_bytes("answers.png", png_bytes(answers_picture(scene.surface, first, scene.photo())))
+    return run / "answers.png"

@@ -62,6 +62,7 @@ class Heading:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     answer_tokens: int = 0
+    view: str = ""  # the command that shows the run in 3D; "" = none is told
 
 
 Pictures = Mapping[int, Sequence[bytes]]  # part → the PNGs the model saw of it

@@ -1,4 +1,4 @@
-"""Where a part is seen, and the pictures of it.
+"""Where a part is seen, and the pictures of the levels.
 
 Notation
   n points, p parts; a view's `point_of_pixel` [h, w] names the surface point each pixel shows, -1 = none.
@@ -6,16 +6,16 @@ A part's mask in a view is a look-up: no projection, no visibility test.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int, Int32, UInt8
+from jaxtyping import Bool, Int32, UInt8
 
 from semquery.export import part_colors
 from semquery.masks import on_white, shrink
-from semquery.pictures import captioned, close_up, enlarged, grid, load_photo, outlined
-from semquery.types import Cameras, Hit, PartTree, Surface
+from semquery.pictures import captioned, enlarged, grid, load_photo
+from semquery.types import Cameras, PartTree, Surface
 
 
 def part_mask(surface: Surface, inside: Bool[np.ndarray, " n"], view: str) -> Bool[np.ndarray, "h w"]:
@@ -77,28 +77,6 @@ def photo_of(cameras: Cameras, surface: Surface) -> Callable[[str], UInt8[np.nda
         return on_white(load_photo(path)) if path.exists() else repainted(surface, view)
 
     return photo
-
-
-def answer_picture(
-    surface: Surface, hits: Sequence[tuple[Hit, Int[np.ndarray, " _"]]], photo: Callable[[str], UInt8[np.ndarray, "_ _ 3"]], text: str,
-    side: int = 360,
-) -> UInt8[np.ndarray, "h w 3"] | None:
-    """A strip: the best hit in the two views that show it best, its close-up, then the other hits; None where no view shows any.
-
-    Each hit comes with the numbers of its points, those of all its members together.
-    """
-    cells = []
-    for rank, (hit, points) in enumerate(hits):
-        inside = np.zeros(len(surface.points), bool)
-        inside[points] = True
-        for k, view in enumerate(best_views(surface, inside, count=2 if rank == 0 else 1)):
-            image, mask = photo(view), part_mask(surface, inside, view)
-            title = f"“{text[:80]}”: {' / '.join(hit.path)}" if rank == k == 0 else f"{rank + 1}. {' / '.join(hit.path[-2:])}"
-            several = f"{len(hit.members)} parts; " if len(hit.members) > 1 else ""
-            cells.append(captioned(outlined(enlarged(image, side), mask, tint=0.45), f"{title}  ({several}{100 * hit.probability:.0f} % likely; {view})"))
-            if rank == k == 0:
-                cells.append(captioned(close_up(image, mask, side), "close up"))
-    return grid(cells, columns=3) if cells else None
 
 
 def levels_picture(

@@ -62,7 +62,7 @@ def test_the_tree_has_tens_of_nodes_in_several_levels(demo):
 
 def test_every_artefact_of_the_design_is_there(demo):
     for name in ("run.jsonl", "cameras.json", "masks/contact.png", "surface.npz", "surface.ply", "merge.npz", "parts.npz", "parts.json",
-                 "labels.jsonl", "codebook.npz", "codebook.json", "field.safetensors", "views/0/0.png", "export/parts.ply", "export/tree.json"):
+                 "labels.jsonl", "codebook.npz", "codebook.json", "field.safetensors", "views/0/0.png", "answers.png", "export/parts.ply", "export/tree.json"):
         assert (demo / "exact" / name).stat().st_size > 0, name
     assert len(list((demo / "exact" / "masks").glob("*.npz"))) == 24
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -25,6 +26,9 @@ HOSTILE = (
     "</script><script>window.broken = 1</script>", "<img src=x onerror='window.broken = 1'>", "<!--<script>", "]]>\"'`&amp;\\u003c{{facts}}",
     "line\u2028paragraph\u2029end", "\u202eright to left\u202c \u200f\u2067", "half a character \ud800", "\x00\x1b[31m", "x" * 10_000, "javascript:window.broken=1",
 )
+
+
+VIEWER = "http://127.0.0.1:7007"  # where `semquery view` is
 
 
 class Reader(HTMLParser):
@@ -81,7 +85,8 @@ def opened(url: str) -> Image.Image:
 def test_the_page_asks_for_nothing_from_outside():
     page = page_of(small_labels(), levels=png())
     links = [a[name] for _, a in page.tags for name in ("src", "href", "action", "poster", "data") if name in a]
-    assert links and all(link.startswith(("data:", "#")) for link in links)
+    assert links and all(link.startswith(("data:", "#")) for link in links if link != VIEWER)
+    assert [(tag, a["rel"]) for tag, a in page.tags if VIEWER in a.values()] == [("a", "noopener noreferrer")]  # to click on, no more
     assert "http" not in " ".join(page.texts("style") + page.texts("script")[1:]) and "url(" not in page.texts("style")[0]
     assert page.policy() == page.policy() | {"default-src": "'none'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
 
@@ -238,6 +243,13 @@ def test_the_page_says_who_was_asked_and_when(tmp_path):
     run.done("label", 5.0)
     told = Reader(report(run).read_text()).facts()["run"]
     assert told["model"] == "big-model at 0.0" and told["made"] == run.stage("label")["time"]
+
+
+def test_the_page_tells_the_command_that_shows_the_run_in_3d(tmp_path):
+    run = small_run(tmp_path / "it's a run")
+    run.append_label(NodeLabel(0, "knob"), "")
+    command = Reader(report(run).read_text()).facts()["run"]["view"]
+    assert shlex.split(command) == ["semquery", "view", str(run.path)]
 
 
 def test_edits_belong_to_one_part_tree(tmp_path):

@@ -60,8 +60,8 @@ class Visit:
         self.page.on("dialog", lambda dialog: (self.told.append(dialog.message), dialog.dismiss()))
         self.page.on("request", lambda request: self.asked.append(request.url))
 
-    def open(self, labels=LABELS, identity="tree"):
-        text = report_page(Heading("kitchen", identity, model="a model", calls=7), small_parts(), labels, PICTURES, png((9, 9, 9)))
+    def open(self, labels=LABELS, identity="tree", view=""):
+        text = report_page(Heading("kitchen", identity, model="a model", calls=7, view=view), small_parts(), labels, PICTURES, png((9, 9, 9)))
         (self.folder / "report.html").write_text(text)
         self.page.goto(f"file://{self.folder / 'report.html'}")
         return self.page
@@ -113,6 +113,26 @@ def test_the_tree_folds_and_unfolds_by_mouse(visit):
     visit.part(3, ".row .fold").click()
     assert visit.seen() == [4, 3, 0, 1, 2]
     assert not visit.part(2, ".row .fold").is_visible()  # nothing inside
+
+
+def test_the_command_that_shows_the_run_in_3d_is_told_and_copied(visit):
+    assert not visit.page.locator("#look").is_visible()  # this page was made of no run
+    visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    command = f"semquery view '{ATTACK}'"
+    visit.open(view=command)
+    assert visit.page.locator("#look code").inner_text() == command
+    visit.page.click("#look button")
+    visit.page.get_by_text("Copied.").wait_for()
+    assert visit.page.evaluate("navigator.clipboard.readText()") == command
+    assert visit.page.locator("#look a").get_attribute("href") == "http://127.0.0.1:7007"
+
+
+def test_where_a_page_may_not_copy_the_command_is_selected(visit):
+    visit.open(view="semquery view RUN")
+    visit.page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
+    visit.page.click("#look button")
+    visit.page.get_by_text("Selected").wait_for()
+    assert visit.page.evaluate("String(getSelection())") == "semquery view RUN"
 
 
 def test_the_tree_can_be_walked_by_keyboard_alone(visit):

@@ -4,11 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from helpers import BLUE, DRAWN, NAMES, small_cameras, small_parts, small_surface, write_photo
+from helpers import BLUE, DRAWN, small_cameras, small_parts, small_surface, write_photo
 from PIL import Image
 
-from semquery.types import Hit
-from semquery.views import answer_picture, best_views, half_size, levels_picture, part_mask, photo_of, png_bytes, repainted, visible_pixels
+from semquery.views import best_views, half_size, levels_picture, part_mask, photo_of, png_bytes, repainted, visible_pixels
 
 
 def painted(view):
@@ -62,7 +61,6 @@ def test_a_part_no_view_shows_has_no_best_view():
         surface.point_of_pixel[view][:] = -1
     surface.point_of_pixel["close"][:2] = -1
     assert best_views(surface, parts.points_of(2)) == []
-    assert answer_picture(surface, [(hit_of(2), np.flatnonzero(parts.points_of(2)))], painted, "plate") is None
 
 
 def test_png_keep_every_pixel():
@@ -87,28 +85,6 @@ def test_a_view_is_repainted_in_the_surfaces_colours_on_white():
             assert shown[y, x].tolist() == ([255] * 3 if pixel == "." else small_surface().colors[int(pixel, 16)].tolist())
 
 
-def hit_of(*members: int) -> Hit:
-    return Hit(members[0], 0.9, (NAMES[members[0]],), NAMES[members[0]], "it is called so.", 4, (3.0, 0.0, 0.0), members)
-
-
-def test_the_picture_of_an_answer_has_a_cell_for_each_view_and_hit():
-    surface, parts = small_surface(), small_parts()
-    hits = [(hit_of(part), np.flatnonzero(parts.points_of(part))) for part in (0, 1)]
-    strip = answer_picture(surface, hits, painted, "knob", side=60)
-    one = answer_picture(surface, hits[:1], painted, "knob", side=60)
-    assert strip.shape[1] == one.shape[1] == 3 * 60 + 12  # two views and a close-up
-    assert strip.shape[0] > 1.5 * one.shape[0]  # the second hit is in the next row
-    assert (one == (255, 40, 40)).all(-1).any()
-
-
-def test_the_picture_of_a_group_outlines_every_member():
-    surface, parts = small_surface(), small_parts()
-    both = answer_picture(surface, [(hit_of(0, 1), np.flatnonzero(parts.points_of(0) | parts.points_of(1)))], painted, "both knobs", side=60)
-    one = answer_picture(surface, [(hit_of(0), np.flatnonzero(parts.points_of(0)))], painted, "left knob", side=60)
-    red = [(picture[:60, :60] == (255, 40, 40)).all(-1) for picture in (both, one)]
-    assert not red[1][:, 45:50].any() and red[0][:, 45:50].any()  # the right knob is in columns 2 and 3 of six
-
-
 def test_a_photo_is_read_where_it_is_and_painted_where_it_is_gone(tmp_path):
     write_photo(tmp_path / "front.png", (6, 6), (10, 200, 30))
     photo = photo_of(small_cameras((str(tmp_path / "front.png"), "gone.png", "gone.png")), small_surface())
@@ -120,11 +96,3 @@ def test_the_picture_of_the_levels_has_a_column_for_each():
     assert picture.shape[1] == 3 * 60 + 12  # photo, level 1, level 2
     colours = {tuple(c) for c in picture[:60, 66:126].reshape(-1, 3).tolist()} - {(255, 255, 255)}
     assert len(colours) == 1  # at level 1 the view in front shows the panel alone
-
-
-def test_the_picture_says_how_likely_a_hit_is_as_the_console_does(monkeypatch):
-    told = []
-    monkeypatch.setattr("semquery.views.captioned", lambda image, text: told.append(text) or image)
-    hit = Hit(2, 0.72, ("scene", "plate"), "plate", "", 4, (1.0, 1.0, 1.0), (2,), 0.87)
-    answer_picture(small_surface(), [(hit, np.array([7, 8, 9, 10]))], lambda view: repainted(small_surface(), view), "plate")
-    assert "87 % likely" in told[0] and not any("0.72" in text for text in told)

@@ -25,6 +25,22 @@ function furnishHeading() {
   levels.querySelector("button").addEventListener("click", () => { shown = null; present(facts.levels, "The levels of the tree", ""); });
 }
 
+/** How the run is seen in 3D: a command to copy. The link goes to the address that the command opens; nothing is asked of it before. */
+function furnishLook() {
+  const line = document.getElementById("look"), code = line.querySelector("code"), told = line.querySelector("span");
+  line.hidden = !facts.run.view;
+  code.textContent = facts.run.view;
+  line.querySelector("button").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(facts.run.view);
+      told.textContent = "Copied.";
+    } catch {
+      getSelection().selectAllChildren(code);
+      told.textContent = "Selected: copy it by Ctrl-C.";
+    }
+  });
+}
+
 function onClick(event) {
   const button = event.target.closest("button");
   if (!button || button.disabled) return;
@@ -95,6 +111,7 @@ build();
 load();
 unsureInput.value = facts.unsure;
 furnishHeading();
+furnishLook();
 drawHistogram();
 listen();
 apply();
