@@ -17,6 +17,7 @@ COMMANDS = {
     "encode": "embed the names into a codebook",
     "query": "ask for a part; get it as points, masks and a picture",
     "ask": "ask by what a part is for, or any question that a part answers",
+    "view": "look at it in a browser: search, click parts, walk the tree",
     "export": "points, meshes, splats, masks, boxes and the tree, for other programs",
 }
 
@@ -30,6 +31,7 @@ From photos with poses to "here is that part, in 3D":
   semquery encode RUN                    make the names searchable
   semquery query RUN "all the legs"      get parts by name, place and number
   semquery ask RUN "how do I start it?"  ask by purpose
+  semquery view RUN                      see it, click it, search it in a browser
 
 RUN is a run directory or the config.yml inside it.
 

@@ -22,6 +22,7 @@ from semquery.scene import check_undistorted, read_scene, scene_photos, view_nam
 from semquery.store import Run
 from semquery.text import ENCODERS, HfText, Lexical, OpenClip
 from semquery.understand import is_settled, understood
+from semquery.viewer.app import ViewConfig, run_viewer
 from semquery.vlm import Appearance, OpenAiServer, QwenVl, Replay
 
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -245,16 +246,17 @@ def query(
 def export(
     run: Folder,
     formats: tuple[stages.Format, ...] = stages.CHEAP,
-    part: int | None = None,
+    part: tuple[int, ...] | None = None,
     query: str | None = None,
     out: Path | None = None,
     splats: Annotated[stages.Splats, tyro.conf.arg(name="")] = stages.Splats(),
     mesh: Path | None = None,
 ) -> int:
-    """Write the parts for other programs: the whole tree, one part, or all parts that answer a query together.
+    """Write the parts for other programs: the whole tree, some parts, or all parts that answer a query together.
 
       semquery export RUN                                        # parts.ply tree.json boxes.json boxes.ply levels.png
       semquery export RUN --query "all the handles" --formats ply glb masks
+      semquery export RUN --part 3 7                             # these two together
       semquery export RUN --part 12 --splats scene.ply           # Gaussian splats of the same capture, with the part of each
 
     Formats: ply (points with part, level and colour), json (the tree with names and boxes), boxes (poses and sizes, and lines to look at),
@@ -264,9 +266,9 @@ def export(
     Args:
         run: Run directory with a part tree.
         formats: What is written.
-        part: Only this part and what is inside it.
+        part: Only this part, or these together, and what is inside.
         query: Only what answers this first; takes a run with a codebook (semquery encode).
-        out: Folder to write to; by default RUN/export, and in it part-12 or query-handle.
+        out: Folder to write to; by default RUN/export, and in it part-12, part-3-7 or query-handle.
         splats: Where Gaussian splats come from.
         mesh: For a run made from a mesh (semquery fit --mesh), that mesh: the GLB has its faces instead of a disc for each point.
     """
@@ -294,6 +296,39 @@ def demo(out: Path = Path("demo"), geometry: Literal["trained", "exact"] = "trai
     from semquery.demo import run_demo
 
     return run_demo(out, geometry, size, views)
+
+
+@tyro.conf.configure(tyro.conf.CascadeSubcommandArgs)
+def view(
+    run: Folder,
+    vlm: QwenVl | OpenAiServer | Replay | None = None,
+    config: Annotated[ViewConfig, tyro.conf.arg(name="")] = ViewConfig(),
+    query: str | None = None,
+    open: bool = False,
+) -> int:
+    """Look at a run in a browser: search, click parts, walk the tree, ask, export.
+
+    The surface as points, or a mesh or splats of it; needs no nerfstudio, no GPU and no network. A click selects the part
+    there at the level of the tree; Parent and Child walk from it. Names that arrive meanwhile are shown as they come, so it
+    can be opened while `semquery label` is at work.
+
+      semquery view RUN                                          # open http://127.0.0.1:7007; Ctrl-C ends it
+      semquery view RUN --query "all the handles" --open
+      semquery view RUN --mesh scene.ply                         # a run made by semquery fit --mesh scene.ply
+      semquery view RUN --splats scene.ply --splats-transform dataparser_transforms.json
+      semquery view RUN vlm:open-ai-server --vlm.base-url http://localhost:8000/v1 --vlm.model NAME
+
+    On another machine: ssh -L 7007:127.0.0.1:7007 THERE semquery view RUN, and open the address here.
+
+    Args:
+        run: Run directory with a part tree; one that has none yet is shown as soon as it has.
+        vlm: The model that answers questions in the tab Ask; by default the one that named the parts, if the run tells.
+        config: What is drawn, and where the page is.
+        query: Search for this at once.
+        open: Open the page in the browser of this machine.
+    """
+    text = None if query is None else checked(checked_text(query))
+    return run_viewer(Run(run), config, vlm, text, open)
 
 
 @tyro.conf.configure(tyro.conf.CascadeSubcommandArgs)

@@ -57,7 +57,7 @@ def test_every_command_explains_its_arguments(name, capsys):
     told = capsys.readouterr().out
     assert left.value.code == 0 and told.startswith(f"usage: semquery {name}")
     for argument in inspect.signature(getattr(commands, name)).parameters:
-        flat = {"config": "--neighbours" if name == "tree" else "--steps" if name == "fit" else "--unsure" if name == "report" else "--top"}.get(argument, argument)
+        flat = {"config": "--neighbours" if name == "tree" else "--steps" if name == "fit" else "--unsure" if name == "report" else "--port" if name == "view" else "--top"}.get(argument, argument)
         assert flat.lstrip("-").replace("_", "-") in told.lower()
 
 

@@ -1,0 +1,59 @@
+"""What a session asks of a scene: the answers and the relevancy of a query, against other negatives, and the first question early.
+
+Notation
+  p parts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from semquery.opened import Found, Scene
+from semquery.viewer.loaded import told
+from semquery.viewer.shown import Heat
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """What came of a query."""
+
+    found: tuple[Found, ...] = ()
+    heat: Heat | None = None  # None where it could not be asked, which says nothing of the scene
+    message: str = ""  # why there is no answer
+
+
+def look_up(scene: Scene, text: str) -> LookedUp:
+    """What answers a query; whatever goes wrong is told in the message, for an encoder may fail in any way its library does."""
+    try:
+        found, heat = tuple(scene.query(text)), heat_of(scene, text)
+        return LookedUp(found, heat, "" if found else scene.missing(text))
+    except Exception as error:
+        return LookedUp(message=told(error))
+
+
+def heat_of(scene: Scene, text: str) -> Heat:
+    """The relevancy of every part, or of a part around it if that fits better. Raises ValueError for a text that says nothing."""
+    return Heat(text, best_above(np.array(scene.searcher.match(text).score, np.float32), scene.tree.parents))
+
+
+def best_above(value: Float32[np.ndarray, " p"], parents: Int32[np.ndarray, " p"]) -> Float32[np.ndarray, " p"]:
+    """Of each part, the largest value of its own and those of the parts around it."""
+    best = value.tolist()
+    for part, parent in reversed(list(enumerate(parents.tolist()))):
+        best[part] = max(best[part], best[parent])
+    return np.array(best, np.float32)
+
+
+def against(scene: Scene, texts: Sequence[str]) -> Scene:
+    """The same scene with other negatives."""
+    encoder = scene.searcher.matcher.encoder
+    book = replace(scene.searcher.book, negative_texts=tuple(texts), negatives=encoder.passages(list(texts)))
+    return scene.renamed(scene.labels, book, encoder)
+
+
+def warm(scene: Scene) -> None:
+    """Open what the first query waits for: the encoders' weights, and the places of all parts. Raises as they do."""
+    scene.searcher.match("handle")
+    scene.places()
