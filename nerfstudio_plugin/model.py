@@ -16,13 +16,14 @@ import torch
 from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle, RaySamples
 from nerfstudio.field_components.encodings import HashEncoding
+from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.model_components.scene_colliders import AABBBoxCollider
 from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
-from nerfstudio.viewer.viewer_elements import ViewerSlider
 from torch import Tensor, nn
 
 from nerfstudio_plugin.capture import HAS_ALPHA, IS_BOUNDED, Frame
-from nerfstudio_plugin.outputs import PartColors
+from nerfstudio_plugin.cutaway import Cut
+from nerfstudio_plugin.outputs import TreePictures, tree_pictures
 from semquery.field import FeatureField, FieldConfig, GridConfig, HashGrid
 
 FORMAT = 1  # of checkpoints; raised when their content changes meaning
@@ -64,8 +65,7 @@ class SemqueryModel(NerfactoModel):
         self.register_buffer("format", torch.tensor(FORMAT))
         self.register_buffer("T_train_capture", torch.eye(4, dtype=torch.float64))
         self.register_buffer("is_field_trained", torch.tensor(False))
-        self.part_colors = PartColors()
-        self.level_of_the_tree = ViewerSlider("Level of the tree", 2, 0, 12, 1)
+        self.pictures = TreePictures()
 
     def _adapt_to_capture(self) -> None:
         """Settings that follow from what the photos tell; the saved configuration keeps the user's."""
@@ -103,15 +103,33 @@ class SemqueryModel(NerfactoModel):
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
         outputs = super().get_outputs(ray_bundle)
         if not self.training:
-            points = self.frame.to_capture(ray_bundle.origins + ray_bundle.directions * outputs["depth"])
-            seen = outputs["accumulation"]
-            if self.is_field_trained:
-                outputs["features"] = self.feature_field(points) * seen
-            level = int(self.level_of_the_tree.value)
-            outputs["parts"] = self.part_colors(points, outputs["rgb"], level) * seen
+            outputs.update(self._tree_pictures(ray_bundle, outputs))
             if self._has(IS_BOUNDED):
-                outputs["depth"] = torch.where(seen < 0.5, self._behind_the_scene(ray_bundle), outputs["depth"])
+                outputs["depth"] = torch.where(outputs["accumulation"] < 0.5, self._behind_the_scene(ray_bundle), outputs["depth"])
         return outputs
+
+    @torch.no_grad()
+    def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> dict[str, Tensor]:
+        with self.pictures.frame() as frame:
+            self.pictures.say_what_is_missing(frame)
+            return super().get_outputs_for_camera_ray_bundle(camera_ray_bundle)
+
+    def _tree_pictures(self, rays: RayBundle, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        points = self.frame.to_capture(rays.origins + rays.directions * outputs["depth"])
+        features = lambda: self.feature_field(points) if self.is_field_trained else None  # noqa: E731
+        return tree_pictures(self.pictures.now, outputs["rgb"], outputs["accumulation"], points, features, lambda cut: self.rgb_of(rays, cut))
+
+    @torch.no_grad()
+    def rgb_of(self, rays: RayBundle, cut: Cut) -> Float[Tensor, "r 3"]:
+        """The colours of what a cut leaves: density is nothing elsewhere, also to where samples are drawn.
+
+        Nothing of the model is changed for it, as a render may be interrupted at any line.
+        """
+        density_fns = [lambda positions, density=density: density(positions) * cut(positions) for density in self.density_fns]
+        samples, _, _ = self.proposal_sampler(rays, density_fns=density_fns)
+        density, embedding = self.field.get_density(samples)
+        colors = self.field.get_outputs(samples, density_embedding=embedding)[FieldHeadNames.RGB]
+        return self.renderer_rgb(rgb=colors, weights=samples.get_weights(density * cut(samples.frustums.get_positions())))
 
     def _behind_the_scene(self, rays: RayBundle) -> Float[Tensor, "n 1"]:
         """A depth for rays that hit nothing: just past the scene's box, so that a depth picture keeps its contrast."""

@@ -29,6 +29,7 @@ from torch import Tensor
 from nerfstudio_plugin.capture import Frame, SemqueryDataManagerConfig
 from nerfstudio_plugin.model import FORMAT, SemqueryModel, SemqueryModelConfig
 from nerfstudio_plugin.observe import Capture, SurfaceConfig, observe_views
+from nerfstudio_plugin.panel import AskedServer, PartPanel
 from semquery import stages
 from semquery.fit import FieldFit, FitConfig
 from semquery.masks import MaskFolder, MaskSource, Regions, Sam, identity
@@ -58,6 +59,8 @@ class SemqueryPipelineConfig(VanillaPipelineConfig):
     """Training of the feature field; its steps follow the geometry's."""
     tree: TreeConfig = field(default_factory=TreeConfig)
     """From features to parts."""
+    vlm: AskedServer = AskedServer()  # a default that runs saved before this setting existed have too
+    """Who answers questions in the viewer, as soon as --pipeline.vlm.model names a model; otherwise the one that named the parts."""
     run: Annotated[Path | None, tyro.conf.Suppress] = None
     """The run directory; filled in when the configuration is saved."""
 
@@ -86,7 +89,8 @@ class SemqueryPipeline(VanillaPipeline):
         self.model.set_field(config.fit.field)
         self.model.to(device)
         self.model.T_train_capture.copy_(Frame.of(self.datamanager.train_dataparser_outputs).matrix)
-        self.model.part_colors.run = config.run
+        self.model.pictures.run = config.run
+        self.panel = PartPanel(self.model, config.vlm)  # the viewer finds and opens it
         self.feature_fit: FieldFit | None = None
 
     @property
@@ -174,7 +178,7 @@ class SemqueryPipeline(VanillaPipeline):
             stages.finish_fit(run, self.model.feature_field, self.config.fit)
             run.done("fit", time.time() - start, seed=self.config.fit.seed)
         stages.build_tree(run, self.config.tree, overwrite=True)
-        self.model.part_colors.forget()
+        self.model.pictures.forget()
         CONSOLE.print(f"The part tree is in {run.path}. Next: semquery label {run.path}")
 
 

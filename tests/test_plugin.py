@@ -12,82 +12,32 @@ from PIL import Image
 
 trainer_module = pytest.importorskip("nerfstudio.engine.trainer")
 
-from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig  # noqa: E402
 from nerfstudio.utils.eval_utils import eval_setup  # noqa: E402
+from training import CENTRE, HALF, SIZE, tiny, train, write_transforms  # noqa: E402
 
 from nerfstudio_plugin import config as plugin  # noqa: E402
-from nerfstudio_plugin.capture import CaptureError, Frame  # noqa: E402
+from nerfstudio_plugin.capture import CaptureError  # noqa: E402
+from nerfstudio_plugin.capture import Frame as CaptureFrame  # noqa: E402
 from nerfstudio_plugin.hull import hull_box  # noqa: E402
 from nerfstudio_plugin.observe import SurfaceConfig, capture_cameras, observe_views, view_rays  # noqa: E402
+from nerfstudio_plugin.outputs import PICTURES, Frame, Scenery, Sight, TreePictures, colors_at, tree_pictures  # noqa: E402
 from nerfstudio_plugin.pipeline import check_checkpoint  # noqa: E402
-from nerfstudio_plugin.trainer import SemqueryTrainer, SemqueryTrainerConfig  # noqa: E402
-from semquery.fit import FitConfig  # noqa: E402
-from semquery.render import RayCaster, picture, pinhole, ring  # noqa: E402
+from nerfstudio_plugin.trainer import SemqueryTrainer  # noqa: E402
+from semquery.render import pinhole  # noqa: E402
 from semquery.store import Run, RunError  # noqa: E402
-
-SIZE, CENTRE, HALF = 48, np.array([0.5, -0.3, 0.2]), 0.35
-
+from semquery.viewer.colours import pca_basis  # noqa: E402
 
 # ------------------------------------------------------------------------------------------ a scene
 
 
 @pytest.fixture(scope="session")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos of a box whose six faces differ in colour, off the origin, with transparent background."""
-    folder = tmp_path_factory.mktemp("box")
-    (folder / "images").mkdir()
-    caster, colors = box_mesh()
-    frames = []
-    poses = np.concatenate([ring(CENTRE, 1.6, e, np.arange(0.0, 360, 60) + e) for e in (-35, 30)])
-    for k, T in enumerate(poses):
-        photo = picture(caster, lambda hits: colors[hits.face].astype(np.float32), T, pinhole(50, (SIZE, SIZE)), (SIZE, SIZE))
-        Image.fromarray(photo).save(folder / "images" / f"view_{k:02d}.png")
-        frames.append({"file_path": f"images/view_{k:02d}.png", "transform_matrix": T.tolist()})
-    write_transforms(folder, frames)
-    return folder
-
-
-def box_mesh() -> tuple[RayCaster, np.ndarray]:
-    import trimesh
-
-    mesh = trimesh.creation.box(2 * HALF * np.ones(3))
-    axis = np.abs(mesh.face_normals).argmax(1)
-    colors = np.eye(3)[axis] * 0.7 + 0.2 + 0.1 * (mesh.face_normals.sum(1) > 0)[:, None]
-    return RayCaster(mesh.vertices + CENTRE, mesh.faces), colors.clip(0, 1)
-
-
-def write_transforms(folder: Path, frames: list[dict]) -> None:
-    fx, fy, cx, cy = pinhole(50, (SIZE, SIZE)).tolist()
-    lens = {"camera_model": "OPENCV", "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": SIZE, "h": SIZE}
-    (folder / "transforms.json").write_text(json.dumps({**lens, "frames": frames}))
-
-
-def tiny(scene: Path, output: Path, geometry_steps: int = 60, fit_steps: int = 30) -> SemqueryTrainerConfig:
-    """semquery-tiny, smaller still; the configuration is copied the way the command line would fill it."""
-    config = yaml.load(yaml.dump(plugin.semquery_tiny.config), Loader=yaml.Loader)
-    config.data = config.pipeline.datamanager.data = scene
-    config.output_dir, config.timestamp, config.vis = output, "run", "tensorboard"
-    config.pipeline.datamanager.dataparser = NerfstudioDataParserConfig(data=scene, eval_mode="all")
-    config.pipeline.datamanager.train_num_rays_per_batch = 512
-    config.pipeline.geometry_steps, config.pipeline.fit = geometry_steps, FitConfig(steps=fit_steps, batch=256)
-    config.pipeline.model.surface_samples, config.pipeline.model.proposal_weights_anneal_max_num_iters = 24, 10
-    config.machine.device_type, config.steps_per_save = "cpu", 10_000
-    return config
-
-
-def train(config: SemqueryTrainerConfig) -> SemqueryTrainer:
-    torch.manual_seed(0)
-    np.random.seed(0)
-    config.save_config()
-    trainer = config.setup(local_rank=0, world_size=1)
-    trainer.setup()
-    trainer.train()
-    return trainer
+def scene(box_photos: Path) -> Path:
+    return box_photos
 
 
 @pytest.fixture(scope="session")
-def trained(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> SemqueryTrainer:
-    return train(tiny(scene, tmp_path_factory.mktemp("out")))
+def trained(trained_box: SemqueryTrainer) -> SemqueryTrainer:
+    return trained_box
 
 
 # ------------------------------------------------------------------------------------- a whole run
@@ -141,10 +91,10 @@ def test_the_run_reloads_and_shows_features_and_parts(trained: SemqueryTrainer, 
     assert step == 89
     outputs = pipeline.model.get_outputs_for_camera(pipeline.datamanager.train_dataset.cameras[3:4])
     was = trained.pipeline.eval().model.get_outputs_for_camera(pipeline.datamanager.train_dataset.cameras[3:4])
-    assert outputs["rgb"].shape == outputs["parts"].shape == (SIZE, SIZE, 3) and outputs["features"].shape[-1] == 16
+    assert all(outputs[name].shape == (SIZE, SIZE, 3) for name in ("rgb", *PICTURES))
     torch.testing.assert_close(outputs["features"], was["features"])
-    solid = outputs["accumulation"][..., 0] > 0.99
-    torch.testing.assert_close(outputs["features"].norm(dim=-1)[solid], torch.ones(int(solid.sum())), atol=0.02, rtol=0)
+    assert len(outputs["parts"].reshape(-1, 3).unique(dim=0)) > 1
+    torch.testing.assert_close(outputs["highlight"], outputs["rgb"])  # nothing is selected
     metrics, _ = pipeline.get_eval_image_metrics_and_images(step)
     assert set(metrics) == {"psnr", "ssim", "num_rays"} and metrics["psnr"] > 12
 
@@ -155,10 +105,11 @@ def test_the_features_shown_are_those_of_the_field_at_the_capture_frame(trained:
     outputs = model.get_outputs_for_camera(camera)
     rays = camera.generate_rays(camera_indices=0)
     points = model.frame.to_capture(rays.origins + rays.directions * outputs["depth"]).reshape(-1, 3)
-    expected = model.feature_field(points).reshape(SIZE, SIZE, -1) * outputs["accumulation"]
+    basis = pca_basis(Run(trained.base_dir).surface().features)
+    expected = basis.colors(model.feature_field(points).detach().numpy()).reshape(SIZE, SIZE, 3) / 255 * outputs["accumulation"].numpy()
     hit = outputs["accumulation"][..., 0] >= 0.5  # the depth of other rays lies behind the scene
     assert hit.any()
-    torch.testing.assert_close(outputs["features"][hit], expected[hit], atol=1e-4, rtol=1e-3)
+    np.testing.assert_allclose(outputs["features"][hit].numpy(), expected[hit.numpy()], atol=2 / 255)
 
 
 def test_rays_that_hit_nothing_end_just_behind_the_scene(trained: SemqueryTrainer) -> None:
@@ -211,15 +162,27 @@ def test_the_geometry_is_kept_before_the_surface_is_rendered(scene: Path, tmp_pa
     assert (run / "parts.npz").exists()
 
 
-def test_the_slider_changes_the_level_of_the_parts(trained: SemqueryTrainer) -> None:
-    colors = trained.pipeline.model.part_colors
-    points = torch.from_numpy(Run(trained.base_dir).surface().points)
-    white = torch.ones_like(points)
-    whole, fine = (colors(points, white, level) for level in (0, 12))
+def test_the_level_changes_the_colours_of_the_parts(trained: SemqueryTrainer) -> None:
+    run, shape = Run(trained.base_dir), (-1, 3)
+    scenery = Scenery(run.surface(), run.parts())
+    points = torch.from_numpy(run.surface().points)
+    white, seen = torch.ones_like(points), torch.ones(len(points), 1)
+    whole, fine = (
+        tree_pictures(Frame(Sight(scenery, colors_at(scenery.tree, level))), white, seen, points, lambda: None, lambda cut: white)["parts"].reshape(shape)
+        for level in (0, 12))
     assert len(whole.unique(dim=0)) == 1
-    part_colors = type(colors)()
-    assert not part_colors.has_tree and len(part_colors(points, white, 0).unique()) == 1  # grey until there is a tree
-    assert len(fine.unique(dim=0)) == len(np.unique(Run(trained.base_dir).parts().part_of_point))
+    assert len(fine.unique(dim=0)) == len(np.unique(run.parts().part_of_point))
+
+
+def test_parts_are_grey_until_there_is_a_tree(trained: SemqueryTrainer, tmp_path: Path) -> None:
+    pictures = TreePictures()
+    pictures.run = tmp_path
+    white, seen = torch.ones(4, 3), torch.ones(4, 1)
+    with pictures.frame() as frame:
+        drawn = tree_pictures(frame, white, seen, white, lambda: None, lambda cut: white)
+    assert set(drawn) == set(PICTURES) and len(drawn["parts"].unique()) == len(drawn["features"].unique()) == 1
+    pictures.run = trained.base_dir
+    assert pictures.now.sight is not None and pictures.now is not pictures.now  # outside of a frame: what is shown at this moment
 
 
 # -------------------------------------------------------------------------------- phases and resuming
@@ -308,7 +271,7 @@ def test_the_hull_box_holds_the_object(trained: SemqueryTrainer) -> None:
     outputs = trained.pipeline.datamanager.train_dataparser_outputs
     box = hull_box(outputs.cameras, outputs.image_filenames)
     corners = torch.cartesian_prod(*[torch.tensor([-HALF, HALF])] * 3) + torch.from_numpy(CENTRE).float()
-    truth = Frame.of(outputs).to_trainer(corners)
+    truth = CaptureFrame.of(outputs).to_trainer(corners)
     assert bool((truth >= box[0]).all()) and bool((truth <= box[1]).all())
     # twelve views leave pyramids on the box's faces, but not the space between the cameras
     assert float((box[1] - box[0]).max()) < 3 * float((truth.amax(0) - truth.amin(0)).max())
