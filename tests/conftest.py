@@ -24,3 +24,19 @@ def parts():
     from helpers import small_parts
 
     return small_parts()
+
+
+@pytest.fixture(scope="session")
+def box_photos(tmp_path_factory):
+    """A capture of a coloured box (see training.py); for tests that have nerfstudio."""
+    from training import photograph
+
+    return photograph(tmp_path_factory.mktemp("box") / "photos")
+
+
+@pytest.fixture(scope="session")
+def trained_box(box_photos, tmp_path_factory):
+    """A whole small training on it (nerfstudio_plugin's SemqueryTrainer), shared: tests leave it as it is."""
+    from training import tiny, train
+
+    return train(tiny(box_photos, tmp_path_factory.mktemp("out")))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.bench import evidence, growth, querying, training, ultrametric_step
+from eval.bench import evidence, growth, querying, seen, training, ultrametric_step, viewing
 from eval.bench.patchwork import patchwork
 from eval.bench.peak import peak_mb
 from semquery.codebook import build_codebook
@@ -160,3 +160,40 @@ def test_exponents_are_the_slopes_of_powers():
     rows = [growth.Row("points", 1, n, 1, stage, n**power, 1.0) for n in (10, 100, 1000) for stage, power in (("a", 1.0), ("b", 1.5))]
     assert growth.exponents(rows) == {"a": pytest.approx(1.0), "b": pytest.approx(1.5)}
     assert growth.exponents(rows[:1]) == {}
+
+
+# ------------------------------------------------------------------ viewing
+
+
+def test_the_session_and_relevancy_at_every_point_light_the_same_and_ours_sends_less(tmp_path):
+    pytest.importorskip("viser", reason="viser is not installed")
+    bench = viewing.make_bench(tmp_path / "run", 300, 60, 4, 20)
+    viewing.check_same(bench)
+    told = list(viewing.measure(bench, repeats=2))
+    assert [row.split("  ")[0] for row in told] == [
+        "first picture", "query → what is lit", "lit parts", "what is lit → sent", "query → sent", *["bytes of an update"] * 2, "click → part",
+        "isolate", "hide", "tint", "another level, in colour"]
+    ours, whole = (float(row.split("MB")[0].split()[-1]) for row in told if row.startswith("bytes"))
+    assert 0 < ours < whole
+
+
+def test_a_session_that_lights_other_points_is_noticed(tmp_path, monkeypatch):
+    bench = viewing.make_bench(tmp_path / "run", 300, 60, 4, 20)
+    monkeypatch.setattr(viewing.querying, "THRESHOLD", 2.0)
+    with pytest.raises(AssertionError):
+        viewing.check_same(bench)
+
+
+def test_a_run_is_written_and_opened_as_a_viewer_does(tmp_path):
+    bench = viewing.make_bench(tmp_path / "run", 300, 60, 4, 20)
+    assert [row.split("  ")[0] for row in viewing.opening(bench, tmp_path / "other")] == ["run → session"]
+
+
+def test_a_highlight_is_told_from_what_is_dimmed():
+    from semquery.viewer.colours import tinted
+
+    colors = np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8)
+    lit = np.zeros((30, 40), bool)
+    assert not seen.is_lit(tinted(colors, lit))
+    lit[5, 7] = True
+    assert seen.is_lit(tinted(colors, lit))
