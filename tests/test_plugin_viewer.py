@@ -247,10 +247,12 @@ def test_a_browser_searches_clicks_walks_and_exports(viewer, session, run, tmp_p
         wait_until(lambda: field(page, "Output type").input_value() == "highlight", "the output to change")
         wait_until(lambda: (visit.shot(shot), magenta_pixels(shot))[1] > 2000, "the face to light up")
 
+        session.clear()
         point, (x, y) = nearest_point(session.shown.loaded, viewer.pipeline.model.frame, client.camera, page.locator("canvas").first.bounding_box())
         page.mouse.click(x, y)
         part = int(session.shown.loaded.tree.part_of_point[point])
-        wait_until(lambda: session.shown.lit == (part,), "the click")
+        wait_until(lambda: session.shown.lit, "the click")
+        assert session.shown.lit == (part,)
         page.get_by_text("Parent", exact=True).first.click()
         pair = RED_PAIR + part // 2
         wait_until(lambda: session.shown.lit == (pair,), "the parent")
@@ -268,9 +270,18 @@ def test_a_browser_searches_clicks_walks_and_exports(viewer, session, run, tmp_p
 def nearest_point(loaded, frame, camera, box) -> tuple[int, tuple[float, float]]:
     """A surface point that the camera sees well inside of a face, and where on the page it is."""
     import viser.transforms as vtf
+    from scipy.spatial import cKDTree
 
     points = 10 * frame.to_trainer(torch.from_numpy(loaded.surface.points).double()).numpy()
     x, y, z = vtf.SO3(np.asarray(camera.wxyz)).inverse().as_matrix() @ (points - camera.position).T
-    point = int(z.argmin())  # nothing lies before it
+    near = cKDTree(points).query_ball_point(points, 4 * 10 * loaded.surface.voxel_size * scale_of(frame))
+    is_inside = np.array([len(np.unique(loaded.tree.part_of_point[rows])) == 1 for rows in near])
+    point = int(np.where(is_inside, z, np.inf).argmin())  # of these the nearest to the camera, so that nothing lies before it
     focal = box["height"] / 2 / np.tan(camera.fov / 2)
-    return point, (box["x"] + box["width"] / 2 + focal * x[point] / z[point], box["y"] + box["height"] / 2 + focal * y[point] / z[point])
+    middle = box["height"] * camera.aspect / 2  # the panel covers the rest of the width
+    return point, (box["x"] + middle + focal * x[point] / z[point], box["y"] + box["height"] / 2 + focal * y[point] / z[point])
+
+
+def scale_of(frame) -> float:
+    """Of the trainer's frame to the capture's."""
+    return float(torch.linalg.det(frame.matrix[:3, :3])) ** (1 / 3)

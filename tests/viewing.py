@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from semquery.viewer import guarded
+
 PATIENCE = 60.0  # seconds until what is waited for is given up; met on a loaded machine, so generous
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 OPTIONS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
@@ -30,8 +32,7 @@ def free_port() -> int:
 @contextmanager
 def open_server() -> Iterator[Any]:
     """A viser server on a free port of 127.0.0.1 (`address_of` tells which); stopped afterwards."""
-    viser = pytest.importorskip("viser", reason="viser is not installed")
-    server = viser.ViserServer(host="127.0.0.1", port=free_port(), verbose=False)
+    server = guarded.open_server("127.0.0.1", free_port(), "semquery")
     try:
         yield server
     finally:

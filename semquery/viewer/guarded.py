@@ -34,13 +34,23 @@ Handler = Callable[[str, Any], Awaitable[Answer | None]]
 
 def open_server(host: str, port: int, title: str) -> "ViserServer":
     """A viser server that listens on a port of a host. Raises ValueError where it cannot."""
-    import viser
     from viser import _messages
 
     with _answering(host, title), contextlib.redirect_stdout(io.StringIO()):  # viser's own box with addresses
-        server = viser.ViserServer(host=host, port=port, label=title, verbose=False)
+        server = _made(host, port, title)
     server._websock_server.unregister_handler(_messages.ShareUrlRequest)  # nobody who reaches the page opens a way in from outside
     return server
+
+
+def _made(host: str, port: int, title: str, tries: int = 5) -> "ViserServer":
+    """viser looks through all processes of the machine first, and fails when one of them ends meanwhile."""
+    import psutil
+    import viser
+
+    for _ in range(tries - 1):
+        with contextlib.suppress(psutil.Error):
+            return viser.ViserServer(host=host, port=port, label=title, verbose=False)
+    return viser.ViserServer(host=host, port=port, label=title, verbose=False)
 
 
 def free_port(host: str, port: int) -> int:
