@@ -31,6 +31,8 @@ from semquery.viewer import Loaded, Session, Shown, Watch
 from semquery.viewer.cameras import Pose, pose_for
 from semquery.viewer.painter import Painter
 from semquery.viewer.panel import Panel
+from semquery.viewer.widgets import Card
+from semquery.viewer.words import sentence
 from semquery.vlm import OpenAiServer
 
 FOLDER = "semquery"
@@ -62,6 +64,7 @@ class PartPanel(ViewerControl):
         self.session: Session | None = None
         self.painter: Painter | None = None
         self.panel: Panel | None = None
+        self.place: Card | None = None  # which run is shown
         self._watch: Watch | None = None
         self._scenery: Scenery | None = None
         self._followed: tuple[int, ...] = ()  # the selection that the viewer's output was last changed for
@@ -74,7 +77,7 @@ class PartPanel(ViewerControl):
         super()._setup(viewer)
         run = self.model.pictures.run
         if run is not None and run.is_dir():
-            self.open(Run(run))
+            self.open(Run(run.resolve()))  # so that all that is told of it names the place in full
         else:
             CONSOLE.log(f"The viewer has no panel of parts, because the run's directory {run} is not there. Was it moved? Its config.yml holds its path.")
 
@@ -82,6 +85,7 @@ class PartPanel(ViewerControl):
         """Make the widgets, between nerfstudio's own line of state and its tabs; the run is read beside them."""
         self.session, self._scenery, self._followed = Session(run, None, self.asked.vlm), None, ()
         with self.viser_server.gui.add_folder(FOLDER, order=self.viewer.stats_markdown.order + 0.5):
+            self.place = Card(self.viser_server, sentence(where(run)))
             self.panel = Panel(self.viser_server, self.session, self)
         self.register_pointer_cb("click", self._click)
         pictures = self.model.pictures
@@ -150,6 +154,11 @@ class PartPanel(ViewerControl):
         """The pictures that somebody looks at."""
         control = self.viewer.control_panel
         return frozenset(PICTURES) & ({control.output_render} | ({control.split_output_render} if control.split else set()))
+
+
+def where(run: Run) -> str:
+    """Which run is shown and exported into: config.yml says it, and nerfstudio does not tell where it has read that file."""
+    return f"Run: {run.path}"
 
 
 # ---------------------------------------------------------------- between frames

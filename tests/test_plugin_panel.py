@@ -25,6 +25,7 @@ from semquery.spans import Spans  # noqa: E402
 from semquery.store import Run  # noqa: E402
 from semquery.types import Surface  # noqa: E402
 from semquery.viewer.cameras import Pose  # noqa: E402
+from semquery.viewer.words import escaped  # noqa: E402
 from semquery.vlm import OpenAiServer  # noqa: E402
 
 
@@ -113,6 +114,10 @@ def test_a_selection_moves_who_looks_at_the_picture_to_the_highlight_and_back(vi
     panel.session.clear()
     settled(panel)
     assert output.value == "rgb"
+
+
+def test_the_panel_says_which_run_it_shows_and_exports_into(viewer, panel) -> None:
+    assert escaped(f"Run: {panel.session.run.path}") in panel.place.handle.content and panel.session.run.path.is_absolute()
 
 
 def test_who_looks_at_something_else_is_left_there(viewer, panel) -> None:

@@ -1,5 +1,6 @@
 """The standalone viewer without a browser: the guarded server, where cameras stand, clicks, photos, the tab View, start and end."""
 
+import contextlib
 import http.client
 import inspect
 import io
@@ -20,9 +21,10 @@ from viewing import free_port as any_port
 from viewing import touch, wait_until
 
 from semquery.cli import main
+from semquery.spans import Spans
 from semquery.store import Run
 from semquery.viewer import app, guarded, photos
-from semquery.viewer.cameras import Pose
+from semquery.viewer.cameras import Pose, ball
 from semquery.viewer.canvas import Canvas, overview, ray_through, richest_view
 from semquery.viewer.colours import LIT
 from semquery.viewer.elements import PointElements
@@ -62,6 +64,17 @@ class Scene:
     def add_camera_frustum(self, name, fov, aspect, scale, color, image, *_):
         self.drawn.append((name, color, image))
         return SimpleNamespace(on_click=lambda act: self.clicks.update({name: act}))
+
+
+class Page:
+    """A page whose camera can be put somewhere."""
+
+    def __init__(self):
+        self.client_id, self.scene = 0, SimpleNamespace(set_up_direction=lambda up: None)
+        self.camera = SimpleNamespace(fov=1.0, aspect=1.2, position=np.zeros(3), look_at=np.ones(3), up_direction=np.ones(3))
+
+    def atomic(self):
+        return contextlib.nullcontext()
 
 
 def client_at(pose: Pose, fov: float, aspect: float):
@@ -352,6 +365,7 @@ def test_a_run_without_a_tree_is_opened_and_shown_when_the_tree_comes(tmp_path):
     try:
         assert f"semquery tree {run.path}" in app.greeting(viewer)[0] and "as soon as it is there" in app.greeting(viewer)[1]
         assert viewer.painter.settle(60.0) and f"semquery tree {run.path}" in viewer.session.shown.message
+        assert len(viewer.canvas.waiting.surface.points) == 12 and viewer.canvas._framed is viewer.canvas.waiting.surface, "seen in one piece"
         (run / "new.npz").write_bytes(tree)
         (run / "new.npz").rename(run / "parts.npz")
         wait_until(lambda: viewer.session.shown.loaded is not None, "the tree")
@@ -375,7 +389,7 @@ def test_being_told_to_end_ends_it_and_a_second_time_interrupts(run, capsys, mon
     monkeypatch.setattr(app, "greeting", lambda viewer: (end_soon(viewer), greeting(viewer))[1])
     before = signal.getsignal(signal.SIGTERM)
     assert app.run_viewer(run, app.ViewConfig(port=any_port()), query="left knob") == 0
-    assert signal.getsignal(signal.SIGTERM) is before and "Ctrl-C ends it" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) is before and (said := capsys.readouterr().out) and "Ctrl-C ends it" in said and said.endswith("view: ended\n")
     with app.told_to_end() as end:
         os.kill(os.getpid(), signal.SIGINT)
         assert end.wait(60)
@@ -383,6 +397,19 @@ def test_being_told_to_end_ends_it_and_a_second_time_interrupts(run, capsys, mon
             os.kill(os.getpid(), signal.SIGINT)
             end.clear()
             end.wait(60)
+
+
+def test_a_first_query_that_finds_nothing_is_told_on_the_terminal(run, loaded, capsys):
+    session = Session(run, loaded)
+    app.first_query(session, "submarine")
+    assert session.shown.message and capsys.readouterr().out == f"view: {session.shown.message}\n"
+    app.first_query(session, "left knob")
+    assert "submarine" not in capsys.readouterr().out
+
+
+def test_a_port_that_is_taken_is_told_with_the_one_that_is_used(viewer):
+    viewer.config = replace(viewer.config, port=viewer.port - 1)
+    assert f"view: port {viewer.port - 1} is taken; the page is at port {viewer.port}" in app.greeting(viewer)
 
 
 def test_listening_for_others_is_said_to_be_unsafe(viewer):
@@ -397,10 +424,55 @@ def test_a_callback_that_never_ends_does_not_keep_the_viewer_from_ending(run):
     answered.set()
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_a_scene_that_the_page_cannot_show_well_is_told(loaded, scale):
-    surface = replace(loaded.surface, points=loaded.surface.points * np.float32(scale), voxel_size=loaded.surface.voxel_size * scale)
-    assert bool(app.out_of_scale(replace(loaded, surface=surface))) == (scale != 1.0)
+def grown(loaded, by: float):
+    """The same run in another unit."""
+    surface = replace(loaded.surface, points=loaded.surface.points * np.float32(by), voxel_size=loaded.surface.voxel_size * by)
+    poses = loaded.cameras.T_world_cam.copy()
+    poses[:, :3, 3] *= by
+    return replace(loaded, surface=surface, cameras=replace(loaded.cameras, T_world_cam=poses), spans=Spans(loaded.tree, surface))
+
+
+@pytest.mark.parametrize("by", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("explode", [0.0, 1.0])
+def test_a_scene_in_any_unit_is_drawn_in_a_size_that_the_page_shows_and_clicked_where_it_is_drawn(run, loaded, by, explode):
+    scene = grown(loaded, by)
+    canvas, session, server = canvas_over(scene, run)
+    page, sent = Page(), []
+    server.set_up_direction, server.get_clients = lambda up: None, lambda: {0: page}
+    server.add_point_cloud = lambda name, points, colors, position, **how: (sent.append((points + position, how)), SimpleNamespace(visible=True))[1]
+    canvas.set_look(explode=explode)
+    session.set_level(1)
+    canvas.paint(session.shown)
+    assert canvas.look.scale == (1.0 if by == 1.0 else pytest.approx(2 / ball(scene, (scene.tree.root,))[1]))
+    num, places = len(scene.surface.points), np.concatenate([points for points, _ in sent])
+    drawn = np.concatenate([points for points, how in sent if how["visible"]])
+    expected = canvas.look.scale * canvas.elements.points(session.shown, canvas.look)[0]
+    assert len(drawn) == num and np.allclose(np.sort(drawn, 0), np.sort(expected, 0), atol=1e-4) and 0.2 < np.abs(places).max() < 150
+    assert sent[0][1]["point_size"] == pytest.approx(canvas.look.scale * scene.surface.voxel_size)
+    client = client_at(Pose(page.camera.position, page.camera.look_at, page.camera.up_direction), page.camera.fov, page.camera.aspect)
+    for part in (2, 3):
+        at = seen_at(client, [expected[scene.spans.points_of(part)].mean(0)])[0]
+        server.clicks["/sky"](SimpleNamespace(client=client, screen_pos=tuple(at[:2])))
+        assert session.shown.lit == (part,)
+
+
+def test_a_scene_put_together_again_is_put_before_the_pages_that_saw_it_apart_once(run, loaded):
+    canvas, _, server = canvas_over(loaded, run)
+    page = Page()
+    server.get_clients = lambda: {0: page}
+    canvas.reset(page)
+    near = page.camera.position
+    canvas.set_look(explode=0.5)
+    assert np.array_equal(page.camera.position, near), "taking apart moves no camera"
+    canvas.reset(page)
+    assert np.linalg.norm(page.camera.position - page.camera.look_at) > 1.4 * np.linalg.norm(near - page.camera.look_at)
+    canvas.set_look(explode=0.2)
+    far = page.camera.position
+    canvas.set_look(explode=0.0)
+    assert not np.array_equal(far, near) and np.allclose(page.camera.position, near)
+    page.camera.position = far  # by hand
+    canvas.set_look(point_size=2.0)
+    assert np.array_equal(page.camera.position, far)
 
 
 @pytest.mark.parametrize(("arguments", "told"), [

@@ -52,7 +52,7 @@ def random_loaded(seed: int, distance: float = 8.0) -> Loaded:
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     pixels = {view: random.integers(-1, 40, (6, 7)).astype(np.int32) for view in VIEWS}
     cameras = cameras_of(ring(np.zeros(3), distance, float(random.uniform(0, 60)), random.uniform(0, 360, 3)))
-    return loaded_of(surface_of(points, normals, pixels, 0.05), tree, cameras)
+    return loaded_of(surface_of(points, normals, pixels, 0.001), tree, cameras)
 
 
 def small_loaded() -> Loaded:
@@ -84,7 +84,14 @@ def slow_best_view(loaded: Loaded, parts):
             cells = {tuple(min(int(x), 7) for x in (points[p] - low) * 8 / max(side, 1e-12)) for p in shown[view]}
             cosines = [abs((points[p] - eye) @ loaded.surface.normals[p]) / np.linalg.norm(points[p] - eye) for p in shown[view]]
             worth[view] = len(cells) * max(float(np.mean(cosines)), 0.05)
-    return max(worth, key=lambda view: worth[view])
+
+    def num_inside(view):
+        pixels = loaded.surface.point_of_pixel[view].ravel()
+        deeper = [q for q in range(loaded.tree.num_parts) if any(p != q and p in (loaded.tree.root, *loaded.tree.path(q)) for p in parts)]
+        return sum(int(loaded.tree.points_of(q)[pixels[pixels >= 0]].sum()) > 20 for q in deeper)
+
+    good = [view for view in worth if worth[view] >= 0.7 * max(worth.values())]
+    return max(good, key=lambda view: (num_inside(view), worth[view]))
 
 
 # ---------------------------------------------------------------- looking at parts
@@ -107,6 +114,27 @@ def test_a_plate_is_looked_at_from_the_front_though_a_nearer_photo_shows_it_edge
     assert best_view(loaded, [0]) == "front"
     pose = pose_for(loaded, [0], FOV)
     assert pose.position[1] < -1 and abs(pose.position[0]) < 1
+
+
+def test_an_object_is_looked_at_from_the_side_that_shows_most_parts_inside_among_views_as_good():
+    points, normals, every = plate(12)
+    back = look_at(np.array([0.0, 9.0, 0.0]), np.zeros(3))
+    front = look_at(np.array([2.0, -9.0, 0.0]), np.zeros(3))  # a little from the side: shows the plate slightly less frontally
+    surface = surface_of(np.concatenate([points, points]), np.concatenate([normals, normals]), {"back": every, "front": every + 144})
+    knobs = [0] * 144 + [1] * 48 + [2] * 48 + [0] * 48
+    loaded = loaded_of(surface, part_tree([3, 3, 3, 4, 4], knobs), cameras_of([back, front], ("back", "front")))
+    assert best_view(loaded, [3]) == "front" and best_view(loaded, [0]) == "back"
+
+
+@pytest.mark.parametrize(("photo", "away"), [(50.0, "voxel"), (1.0, "photo")])
+def test_a_voxel_takes_no_more_than_six_pixels_of_a_page_unless_the_photo_was_nearer(photo, away):
+    points, normals, every = plate(12)
+    surface = surface_of(points * np.float32(0.1), normals, {"front": every}, 0.02)
+    loaded = loaded_of(surface, part_tree([1, 1], [0] * 144), cameras_of([look_at(np.array([0.0, -photo, 0.01]), np.zeros(3))], ("front",)))
+    pose = pose_for(loaded, [0], FOV)
+    distance = float(np.linalg.norm(pose.position - pose.look_at))
+    pixels = 0.02 / distance / np.tan(FOV / 2) * 450
+    assert pixels == pytest.approx(6) if away == "voxel" else (pixels > 6 and distance == pytest.approx(photo, rel=1e-3))
 
 
 def test_of_a_large_part_a_sample_of_the_pixels_decides(monkeypatch):
@@ -133,7 +161,9 @@ def test_parts_are_in_the_middle_and_fill_the_agreed_share_unless_the_photo_was_
     filled = np.tan(np.arcsin(radius / away)) / (np.tan(FOV / 2) * min(1, aspect))
     photo = float(np.linalg.norm(loaded.cameras.T_world_cam[VIEWS.index(view), :3, 3] - centre))
     share = FIT if loaded.tree.root in parts else FILL
-    if filled != pytest.approx(share):
+    least = min(photo, loaded.surface.voxel_size / (2 * viewer_cameras.FINEST * np.tan(FOV / 2)))
+    assert away >= least - 1e-9
+    if filled != pytest.approx(share) and away > least + 1e-9:
         assert share < filled <= FIT + 1e-9, "nearer than agreed only to stay where the photo was taken, and then they still fit"
         assert away == pytest.approx(photo) if filled < FIT - 1e-6 else away >= photo - 1e-9
     column, row, depth = seen_by(pose, centre[None], aspect)

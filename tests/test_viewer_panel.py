@@ -67,7 +67,7 @@ def test_typing_searches_when_it_ends_and_selects_the_best_hit(bench):
     Clock.go_off()
     bench.paint()
     assert (bench.shown.query, bench.shown.lit) == ("left knob", (0,))
-    assert search.hits.handle.value.startswith("1. left knob · ") and search.hits.handle.options[0].endswith(" for “left knob”")
+    assert search.hits.handle.value.endswith(" left knob · in panel") and search.hits.handle.options[0].endswith(" for “left knob”")
     assert escaped("left knob") in bench.panel.card.handle.content
     version = bench.shown.version
     touch(search.find, "left knob")  # the same again
@@ -114,6 +114,24 @@ def test_earlier_searches_are_searched_again_and_stand_in_the_field(bench):
     assert history.value == "earlier searches" and history.options == ("earlier searches", "plate", "left knob")
 
 
+def test_a_query_from_elsewhere_stands_in_the_field_unless_somebody_is_typing(bench):
+    find = bench.panel.search.find
+    bench.session.search("plate")
+    bench.paint()
+    assert find.value == "plate"
+    touch(find, "left kn")  # typing, and not yet searched
+    bench.session.search("panel")
+    bench.paint()
+    assert find.value == "left kn"
+    touch(find, "left knob  ")
+    Clock.go_off()
+    bench.paint()
+    assert bench.shown.query == "left knob" and find.value == "left knob  "
+    bench.session.search("right knob")
+    bench.paint()
+    assert find.value == "right knob"
+
+
 def test_what_is_not_found_and_what_cannot_be_read_is_told_in_a_sentence(bench):
     bench.session.search("elephant trunk")
     bench.paint()
@@ -157,6 +175,15 @@ def test_the_tree_lists_parts_down_to_its_level_and_selects_the_chosen_one(bench
     assert bench.shown.lit == (1,) and escaped("right knob") in bench.panel.card.handle.content
     touch(tree.parts.handle, "4 parts")
     assert bench.shown.lit == ()
+
+
+def test_at_level_0_the_whole_scene_is_listed(bench):
+    touch(bench.panel.tree.level, 0)
+    bench.paint()
+    assert bench.panel.tree.parts.handle.options == ("1 part", "scene")
+    assert "1 part down to level 0" in bench.panel.tree.told.handle.content
+    touch(bench.panel.tree.parts.handle, "scene")
+    assert bench.shown.lit == (4,)
 
 
 def test_the_selection_is_walked_looked_at_and_cleared(bench):
@@ -256,6 +283,12 @@ def test_it_is_told_which_model_is_asked(server, tmp_path):
     assert escaped("Questions are put to Owl <7>.") in panel.ask.who.handle.content
 
 
+def test_a_model_that_is_known_only_once_the_run_is_read_is_told_then(bench):
+    bench.session.vlm = Scripted(lambda request: "", "Owl")
+    bench.paint()
+    assert escaped("Questions are put to Owl.") in bench.panel.ask.who.handle.content
+
+
 def test_an_export_writes_the_selection_and_hands_it_over_as_an_archive(bench):
     bench.session.select(3)
     bench.paint()
@@ -280,8 +313,15 @@ def test_an_export_that_cannot_be_made_says_why(bench):
         touch(box, False)
     touch(bench.panel.export.button, client=bench.place)
     bench.paint()
-    assert bench.place.sent == [] and not bench.panel.export.outcome.handle.visible and not bench.panel.export.button.disabled
-    assert escaped("No format was named")[2:-2] in bench.panel.status.handle.content
+    outcome = bench.panel.export.outcome.handle
+    assert bench.place.sent == [] and outcome.visible and not bench.panel.export.button.disabled
+    assert escaped("Tick at least one format.") in outcome.content
+    touch(bench.panel.export.formats["ply"], True)
+    bench.session.run.path.rename(bench.session.run.path.with_name("elsewhere"))
+    touch(bench.panel.export.button, client=bench.place)
+    bench.paint()
+    assert bench.place.sent == [] and not outcome.visible
+    assert escaped("The run folder is gone")[2:-2] in bench.panel.status.handle.content
 
 
 def test_every_format_that_needs_nothing_else_is_offered():

@@ -13,7 +13,8 @@ from session_helpers import PATIENCE, Gate, any_tree, ended, in_thread, steered,
 
 from semquery import stages
 from semquery.labelling import OutOfCalls
-from semquery.store import Run
+from semquery.opened import Scene
+from semquery.store import Run, RunError
 from semquery.types import MergeTree, NodeLabel
 from semquery.viewer import Heat, Loaded, Session, Shown, load
 from semquery.viewer.asking import best_above
@@ -79,7 +80,7 @@ def test_up_is_the_smallest_part_that_holds_all_that_was_lit_and_more(seed, part
     start = selected(Shown(loaded), parts)
     shown, holds = walked_up(start), loaded.tree.holds
     if start.lit == (loaded.tree.root,) or not start.lit:
-        assert shown is start
+        assert shown == (replace(start, message="This is the whole scene.") if start.lit else start)
     else:
         around = [p for p in range(loaded.tree.num_parts) if holds[p, list(start.lit)].all() and (p,) != start.lit]
         assert shown.lit == (min(around, key=lambda p: holds[p].sum()),)
@@ -91,6 +92,19 @@ def test_down_without_a_way_goes_into_the_part_with_most_points(seed):
     shown = walked_down(replace(selected(Shown(loaded), [loaded.tree.root]), trail=()))
     inner = loaded.tree.children(loaded.tree.root)
     assert shown.lit == ((max(inner, key=lambda p: loaded.tree.num_points[p]),) if inner else (loaded.tree.root,))
+
+
+def test_where_there_is_no_way_up_or_down_that_is_told(session):
+    session.select(0)
+    session.down()
+    assert session.shown.lit == (0,) and session.shown.message == "This part has no parts inside."
+    session.select(4)
+    assert session.shown.message == ""
+    session.up()
+    assert session.shown.lit == (4,) and session.shown.message == "This is the whole scene."
+    session.select(0, 2)
+    session.down()
+    assert session.shown.lit == (2, 0) and "select one of them" in session.shown.message
 
 
 def test_a_part_inside_another_that_is_selected_is_not(session):
@@ -120,8 +134,8 @@ def at(x: float, z: float) -> tuple[np.ndarray, np.ndarray]:
     return np.array([x, -5.0, z]), AHEAD
 
 
-@pytest.mark.parametrize(("level", "lit"), [(0, 3), (1, 3), (2, 0), (9, 0)])
-def test_a_click_selects_at_the_level_that_is_shown_and_never_the_whole(session, level, lit):
+@pytest.mark.parametrize(("level", "lit"), [(0, 4), (1, 3), (2, 0), (9, 0)])
+def test_a_click_selects_at_the_level_that_is_shown_at_0_the_whole_scene(session, level, lit):
     session.set_level(level)
     session.click(*at(0, 2))
     assert session.shown.lit == (lit,) and session.shown.trail == (3, 0)
@@ -381,6 +395,24 @@ def test_other_negatives_ask_the_query_again(session):
     assert session.shown.query == "plate" and session.shown.heat is not before
 
 
+def test_negatives_count_in_the_hits_where_relevancy_is_compared_with_them_and_elsewhere_it_is_told_that_they_do_not(shared):
+    run, loaded = shared
+    session = Session(run, loaded)
+    session.search("knob")
+    before = [found.hit for found in session.shown.found], session.shown.heat.raw.tolist()
+    session.set_negatives(["left"])
+    assert ([found.hit for found in session.shown.found], session.shown.heat.raw.tolist()) == before
+    assert "change nothing" in session.shown.message and "spelling" in session.shown.message
+    scene = loaded.scene
+    lerf = Scene(scene.surface, scene.tree, scene.labels, scene.searcher.book, scene.cameras, config=replace(scene.config, scorer="lerf"))
+    session = Session(run, replace(loaded, scene=lerf))
+    session.search("knob")
+    session.set_negatives(["left"])
+    assert session.shown.found[0].part == 1 and session.shown.lit == (1,) and session.shown.message == ""
+    session.set_negatives(["right"])
+    assert session.shown.found[0].part == 0 and session.shown.lit == (0,)
+
+
 def test_negatives_that_cannot_be_encoded_are_told(shared, monkeypatch):
     loaded = steered(shared[1], lambda text: None)
     session = Session(shared[0], loaded)
@@ -477,11 +509,21 @@ def test_another_tree_empties_the_selection_and_the_query_is_asked_again(own):
     assert parts_of(own) == [(2,)] and len(shown.heat.raw) == 3
 
 
+def test_a_folder_that_is_gone_is_told_by_the_notice_and_by_an_export(own):
+    own.run.path.rename(own.run.path.with_name("elsewhere"))
+    with pytest.raises(RunError, match="The run folder is gone"):
+        load(own.run, own.shown.loaded)
+    with pytest.raises(ValueError, match="The run folder is gone"):
+        own.export()
+    assert "The run folder is gone" in own.shown.message and not own.run.path.exists()
+
+
 def test_names_that_are_gone_take_the_answers_with_them(own):
     own.search("plate")
     own.run.set_labels_aside()
     own.refresh(load(own.run, own.shown.loaded))
     assert own.shown.found == () and own.shown.heat is None and own.shown.lit == (2,) and "semquery label" in own.shown.message
+    assert "labels.old1.jsonl" in own.shown.message
 
 
 def test_a_query_under_way_when_names_change_is_answered_by_the_new_ones(own):

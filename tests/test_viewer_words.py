@@ -36,7 +36,7 @@ from semquery.viewer.words import (
     unique,
     who_answers,
 )
-from semquery.vlm import Scripted
+from semquery.vlm import OpenAiServer, Scripted
 
 ATTACKS = ["</script><script>window.broken = 1</script>", "{process.env}", "![x](http://example.org/x.png)", "[a](javascript:alert(1))",
            "`a` **b** _c_",
@@ -125,9 +125,9 @@ def test_a_path_fits_whatever_it_is_made_of(path):
 
 def test_a_hit_tells_its_name_how_likely_it_is_and_where_it_is(loaded):
     (found,) = loaded.scene.query("left knob", top=1)
-    assert hit_line(found, 0) == f"1. left knob · {percent(found.probability)} · in panel"
+    assert hit_line(found, 0) == f"1. {percent(found.probability)} left knob · in panel"
     both = loaded.scene.shapes.found(replace(found.hit, members=(0, 1), probability=0.5, path=("panel",)))
-    assert hit_line(both, 1) == "2. panel (2 parts) · 50 %"
+    assert hit_line(both, 1) == "2. 50 % panel (×2)"
 
 
 @given(st.lists(st.sampled_from(["a", "b", "a · part 1", "a · part 2", "· part 2"]), max_size=6))
@@ -151,7 +151,9 @@ def test_a_search_that_was_typed_on_is_no_earlier_search():
 def test_parts_are_listed_down_to_a_level_in_the_order_of_the_tree(loaded):
     assert part_lines(loaded, 1) == ((("plate", 2), ("panel", 3)), 2)
     assert part_lines(loaded, 9) == ((("plate", 2), ("panel", 3), ("panel / left knob", 0), ("panel / right knob", 1)), 4)
-    assert part_lines(loaded, 0) == ((), 0)
+    assert part_lines(loaded, 0) == ((("scene", 4),), 1)
+    deep = relabelled(loaded, p3=NodeLabel(3, "control panel of the oven"))
+    assert [line for line, _ in part_lines(deep, 2)[0]] == ["plate", "control panel of the oven", "… / left knob", "… / right knob"]
     twins = relabelled(loaded, p1=NodeLabel(1, "left knob"))
     assert [line for line, _ in part_lines(twins, 2)[0]] == ["plate", "panel", "panel / left knob · part 0", "panel / left knob · part 1"]
 
@@ -221,6 +223,10 @@ def test_no_answer_says_why_and_claims_no_certainty(loaded):
 def test_it_is_said_who_answers_and_what_is_exported(loaded):
     assert who_answers(None).startswith("No model is configured")
     assert who_answers(Scripted(lambda request: "")) == "Questions are put to Scripted."
+    asked = who_answers(OpenAiServer("http://here:8000/v1", "Owl-7B"))
+    assert asked == "Questions are put to the model Owl-7B at http://here:8000/v1."
+    for option in ("--vlm.model NAME", "--pipeline.vlm.model NAME", "config.yml", "semquery label RUN vlm:"):
+        assert option in shown_by(sentence(who_answers(None)))
     assert exported_whom(None, ()).startswith("There is no part tree yet")
     assert exported_whom(loaded, ()) == "Nothing is selected: all 5 parts are exported."
     assert exported_whom(loaded, (0,)) == "Exports panel / left knob."

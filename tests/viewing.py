@@ -16,7 +16,7 @@ import pytest
 
 from semquery.viewer import guarded
 
-PATIENCE = 60.0  # seconds until what is waited for is given up; met on a loaded machine, so generous
+PATIENCE = 180.0  # seconds until what is waited for is given up; met on a loaded machine, so generous
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 OPTIONS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
            "--disable-component-update", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")

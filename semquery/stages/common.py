@@ -8,10 +8,13 @@ __all__ = ["default_device", "load_photo", "progress"]
 
 
 def progress(items, what: str, total: int | None = None):
-    """A progress bar with an estimate of the time left; silent when standard error is no terminal for long."""
+    """A progress bar with an estimate of the time left; none in a thread beside the main one, whose work a page follows."""
+    import threading
+
     from tqdm import tqdm
 
-    return tqdm(items, desc=what, total=total, unit="", dynamic_ncols=True, mininterval=0.5)
+    return tqdm(items, desc=what, total=total, unit="", dynamic_ncols=True, mininterval=0.5,
+                disable=threading.current_thread() is not threading.main_thread())
 
 
 def default_device() -> torch.device:

@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from semquery.spans import Spans
 from semquery.stages.label import vlm_of
 from semquery.store import Run, RunError
-from semquery.viewer.cameras import ball
+from semquery.types import PartTree
 from semquery.viewer.canvas import Canvas
 from semquery.viewer.elements import Elements, PointElements, open_mesh, open_splats
 from semquery.viewer.guarded import free_port, is_loopback, open_server
@@ -24,11 +27,10 @@ from semquery.viewer.loaded import Loaded, Watch, load
 from semquery.viewer.painter import Painter
 from semquery.viewer.panel import Panel
 from semquery.viewer.photos import Photos
-from semquery.viewer.session import Session
+from semquery.viewer.session import Session, Shown
 from semquery.viewer.view_tab import ViewTab, dress
 from semquery.vlm import Vlm
 
-SMALLEST, LARGEST = 0.2, 150.0  # radius of a scene that viser's page shows well, capture units
 GRACE = 5.0  # seconds that what is being worked out may go on when the viewer ends
 SOME = ("run.jsonl", "config.yml", "cameras.json", "masks", "surface.npz", "parts.npz")  # a directory with any of them is a run
 
@@ -69,12 +71,15 @@ class Viewer:
         self.server = open_server(config.host, self.port, f"semquery · {run.path.resolve().name}")
         dress(self.server)
         self.canvas = Canvas(self.server, self.session, elements)
+        self.canvas.waiting = None if loaded is not None else in_one_piece(run, self.missing)
         self.photos = Photos(self.server, self.session.touch, self.canvas.go)
         self.panel = Panel(self.server, self.session, self.canvas)
         self.tab = ViewTab(self.server, self.panel.tabs, self.canvas, self.photos)
-        self.painter = Painter(self.session, self.canvas.paint, lambda shown: self.photos.paint(shown, self.canvas.look.photos),
-                               self.panel.paint, self.tab.paint).start()
+        self.painter = Painter(self.session, self.canvas.paint, self._paint_photos, self.panel.paint, self.tab.paint).start()
         self.watch = Watch(run, loaded, self.session.refresh, trouble=self.session.trouble).start()
+
+    def _paint_photos(self, shown: Shown) -> None:
+        self.photos.paint(shown, self.canvas.look.photos, self.canvas.look.scale)
 
     @property
     def address(self) -> str:
@@ -109,6 +114,17 @@ def opened(run: Run) -> tuple[Loaded | None, str]:
         return None, str(error)
 
 
+def in_one_piece(run: Run, why: str) -> Loaded | None:
+    """The surface of a run that has no part tree yet, as one part, to look at meanwhile; None where it cannot be read."""
+    try:
+        surface, cameras = run.surface(), run.cameras()
+    except (RunError, OSError):
+        return None
+    tree = PartTree(np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(len(surface.points), np.int32), np.zeros((0, 3), np.int32),
+                    np.zeros(0, np.float32))
+    return Loaded(surface, tree, {}, cameras, Spans(tree, surface), None, why)
+
+
 def elements_of(config: ViewConfig, loaded: Loaded | None) -> Elements:
     """What draws the surface. Raises ValueError for what cannot be read, does not lie where the run does, or goes not together."""
     if config.mesh is not None and config.splats is not None:
@@ -133,7 +149,7 @@ def run_viewer(run: Run, config: ViewConfig = ViewConfig(), vlm: Vlm | None = No
         viewer = Viewer(run, config, vlm)
         print("\n".join(greeting(viewer)), flush=True)
         if query is not None:
-            threading.Thread(target=viewer.session.search, args=(query,), name="semquery-first-query", daemon=True).start()
+            threading.Thread(target=first_query, args=(viewer.session, query), name="semquery-first-query", daemon=True).start()
         if show:
             import webbrowser
 
@@ -143,7 +159,16 @@ def run_viewer(run: Run, config: ViewConfig = ViewConfig(), vlm: Vlm | None = No
         print("view: what was still being worked out is given up", flush=True)
         sys.stderr.flush()
         os._exit(0)  # Python would wait for viser's threads
+    print("view: ended", flush=True)
     return 0
+
+
+def first_query(session: Session, text: str) -> None:
+    """Search for what the command was given, and say what came of it."""
+    session.search(text)
+    shown = session.shown
+    if shown.query == text and shown.message:
+        print(f"view: {shown.message}", flush=True)
 
 
 def greeting(viewer: Viewer) -> list[str]:
@@ -154,22 +179,13 @@ def greeting(viewer: Viewer) -> list[str]:
     if loaded is None:
         lines.append("view: the page shows it as soon as it is there")
     else:
-        lines += [f"view: {each}" for each in (loaded.notice, out_of_scale(loaded)) if each]
+        lines += [f"view: {each}" for each in (loaded.notice,) if each]
     if viewer.port != config.port:
-        lines.append(f"view: port {config.port} is taken")
+        lines.append(f"view: port {config.port} is taken; the page is at port {viewer.port}")
     if not is_loopback(config.host):
         lines.append(f"view: listening on {config.host}: there is no password, and whoever reaches it can ask (which may cost) and "
                      "export into the run")
     return [*lines, f"view: open {viewer.address} in a browser; Ctrl-C ends it"]
-
-
-def out_of_scale(loaded: Loaded) -> str:
-    """That the page cannot show a scene well because of its unit, in a sentence; "" where it can."""
-    _, radius = ball(loaded, (loaded.tree.root,))
-    if SMALLEST <= radius <= LARGEST:
-        return ""
-    return (f"the scene is {2 * radius:.3g} units across; the page draws nothing nearer than 0.05 units or farther than 1000, so it may "
-            "not be seen whole. A capture in metres is shown well")
 
 
 @contextmanager
@@ -180,7 +196,7 @@ def told_to_end() -> Iterator[threading.Event]:
 
     def ended(number: int, _: object) -> None:
         end.set()
-        signal.signal(number, before[signal.Signals(number)])
+        signal.signal(number, before[signal.Signals(number)] if number != signal.SIGINT else signal.default_int_handler)
 
     for each in before:
         signal.signal(each, ended)

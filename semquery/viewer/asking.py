@@ -53,6 +53,15 @@ def against(scene: Scene, texts: Sequence[str]) -> Scene:
     return scene.renamed(scene.labels, book, encoder)
 
 
+def unbeaten(scene: Scene) -> str:
+    """Why negatives change nothing in a scene, in a sentence; "" where they count: only LERF's relevancy compares with them."""
+    matcher = scene.searcher.matcher
+    if matcher.scorer == "lerf":
+        return ""
+    how = "by spelling" if matcher.encoder.kind == "lexical" else f"by the scorer {matcher.scorer}"
+    return f"Negatives change nothing here: names are compared {how}. They count where a CLIP model has encoded the names."
+
+
 def warm(scene: Scene) -> None:
     """Open what the first query waits for: the encoders' weights, and the places of all parts. Raises as they do."""
     scene.searcher.match("handle")

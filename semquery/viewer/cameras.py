@@ -26,6 +26,9 @@ LEAST_RADIUS = 4.0  # voxels: of a part smaller than that the neighbourhood is s
 FILL = 0.6  # share of the picture's smaller side that parts fill…
 FIT = 0.9  # …and that they may fill before the camera goes farther away than the photo's
 FEW = 0.125  # of the pixels that another view has of the parts: too few to tell
+FINEST = 6 / 900  # share of the picture's height that one voxel may take: nearer, points are seen as discs
+ALIKE = 0.7  # of the best view's worth: of views as good as that the one that shows most parts inside is taken
+CLEARLY = 20  # pixels of a photo that a part takes to be seen in it
 STEEPEST = np.radians(80.0)  # of a look up or down: along the vertical no side is up
 
 
@@ -51,7 +54,8 @@ def pose_for(loaded: Loaded, parts: Sequence[int], fov: float, aspect: float = 1
     """A camera that looks at parts from the side of the photo that shows them best; without parts, at the whole scene.
 
     They fill FILL of the picture's smaller side, the whole scene FIT of it; a camera that would have to stand farther away for
-    that than the photo's stays there as long as they fit, for what lies behind it may hide them. A photo taken from amid the
+    that than the photo's stays there as long as they fit, for what lies behind it may hide them; nor does it go so near, if the
+    photo was not, that a voxel takes more than FINEST of the picture's height. A photo taken from amid the
     parts (a room) is taken as it is. Where no photo shows them, from the mean of the cameras. Raises ValueError for a part
     that the tree does not have, and for a field of view or an aspect that no picture has.
     """
@@ -68,7 +72,8 @@ def pose_for(loaded: Loaded, parts: Sequence[int], fov: float, aspect: float = 1
     away = seen_from - centre
     photo = float(np.linalg.norm(away))
     wanted, fits = (_distance(radius, fov, aspect, share) for share in (FIT if loaded.tree.root in parts else FILL, FIT))
-    distance = min(wanted, max(photo, fits)) if view is not None else wanted
+    least = loaded.surface.voxel_size / (2 * FINEST * np.tan(fov / 2))
+    distance = max(min(wanted, max(photo, fits)), min(least, photo)) if view is not None else max(wanted, least)
     return Pose(centre + distance * _not_vertical(away / photo, up, above), centre, up)
 
 
@@ -91,7 +96,8 @@ def best_view(loaded: Loaded, parts: Sequence[int]) -> str | None:
 
     Its photo may be taken from nearer or farther than others: what counts is the share of the parts' cells that it shows
     (as in `sightings`, cubes of which the longest side has CELLS) times the mean |cosine| between normals and lines of
-    sight, of an even sample of the pixels. A view with far fewer pixels of the parts than another is left out: of so few, more are wrong.
+    sight, of an even sample of the pixels. A view with far fewer pixels of the parts than another is left out: of so few, more are wrong. Of
+    those worth nearly as much as the best (ALIKE) it is the one that shows most of the parts inside: an object's front.
     """
     spans, surface, cameras = loaded.spans, loaded.surface, loaded.cameras
     views = list(spans.sizes)
@@ -101,7 +107,10 @@ def best_view(loaded: Loaded, parts: Sequence[int]) -> str | None:
         return None
     most, low, side = max(len(seen[view]) for view in eyes), *_box(surface.points, np.concatenate([seen[view] for view in eyes]))
     worth = {view: _worth(surface, seen[view], low, side, eye) for view, eye in eyes.items() if len(seen[view]) >= FEW * most}
-    return max(worth, key=lambda view: worth[view])
+    best = max(worth.values())
+    inside = np.unique(np.concatenate([spans.inside(part)[1:] for part in parts]))
+    return max((view for view in worth if worth[view] >= ALIKE * best),
+               key=lambda view: (int((spans.num_pixels(view)[inside] > CLEARLY).sum()), worth[view]))
 
 
 def _seen_points(loaded: Loaded, parts: Sequence[int]) -> list[Int32[np.ndarray, " _"]]:

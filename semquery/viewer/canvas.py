@@ -3,7 +3,9 @@
 Notation
   n points of the surface. sx, sy: where a page was clicked, 0..1 from its left and from its top.
 Conventions
-  viser's world is the capture's frame. Its cameras have OpenCV axes (x right, y down, z forward) and a vertical field of view.
+  viser's world is the capture's frame times `look.scale`, which is 1 unless viser's fixed planes (0.05 and 1000 units from the
+  camera) would cut such a scene: then it is drawn with a radius of DRAWN units. Its cameras have OpenCV axes
+  (x right, y down, z forward) and a vertical field of view.
   A press is a click where the mouse stays where it was; viser's own pointer events would take every drag for one, and the
   camera could not be turned. So what is clicked is a dome that nobody sees around everything, and its nodes' parent listens.
 """
@@ -16,17 +18,18 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from semquery.types import Surface
-from semquery.viewer.cameras import Pose, ball, pose_for, pose_of_view, up_of
+from semquery.viewer.cameras import CLEARLY, Pose, ball, pose_for, pose_of_view, up_of
 from semquery.viewer.colours import Look, point_colors
 from semquery.viewer.elements import Elements
 from semquery.viewer.loaded import Loaded
 from semquery.viewer.session import Session, Shown
 
 SKY = "/sky"  # viser's name of what listens to clicks
-CLEARLY = 20  # pixels of a photo that a part takes to be seen in it
 FILL = 0.8  # share of the page's smaller side that the whole scene fills
 STEEP = np.sin(np.radians(80))  # of a look from above or below: along the vertical no side is up
-DOME = 900.0  # its radius, capture units: beyond all that a page draws, whose far plane is at 1000
+SMALLEST, LARGEST = 0.2, 150.0  # radius of a scene that viser's page shows well as it is, page units
+DRAWN = 2.0  # radius that another one is drawn with
+DOME = 900.0  # its radius, page units: beyond all that a page draws, whose far plane is at 1000
 
 
 class Canvas:
@@ -37,6 +40,8 @@ class Canvas:
         self.server, self.session, self.elements = server, session, elements
         self._look, self._changing = Look(), threading.Lock()
         self._framed: Surface | None = None  # what the cameras were last put before
+        self._far: set[int] = set()  # clients whose camera stands where it sees the whole scene taken apart
+        self.waiting: Loaded | None = None  # drawn while there is no part tree: the surface in one piece
         add_sky(server).on_click(self._clicked)
         server.on_client_connect(self.reset)
 
@@ -53,24 +58,38 @@ class Canvas:
         with self._changing:
             self._look = replace(self._look, **changes)
         self.session.touch()
+        if self._look.explode == 0 and self._far:
+            for client in [client for number, client in self.server.get_clients().items() if number in self._far]:
+                self.reset(client)
+            self._far.clear()
 
     def paint(self, shown: Shown) -> None:
         """Draw a state; where the surface is another one, put all cameras before it."""
+        shown = replace(shown, loaded=self._drawn(shown))
+        is_other = shown.loaded is not None and shown.loaded.surface is not self._framed
+        if is_other:
+            with self._changing:
+                self._look = replace(self._look, scale=page_scale(shown.loaded))
         self.elements.paint(self.server, shown, self._look)
-        if shown.loaded is not None and shown.loaded.surface is not self._framed:
+        if is_other:
             self._framed = shown.loaded.surface
             self.server.scene.set_up_direction(up_of(shown.loaded.cameras))  # for the pages to come
             for client in self.server.get_clients().values():
                 self.reset(client)
 
+    def _drawn(self, shown: Shown) -> Loaded | None:
+        return shown.loaded if shown.loaded is not None else self.waiting
+
     # ------------------------------------------------------------------ cameras
 
     def reset(self, client: Any) -> None:
         """The whole scene in a page's view, upright."""
-        loaded = self.session.shown.loaded
+        loaded = self._drawn(self.session.shown)
         if loaded is not None:
             client.scene.set_up_direction(up_of(loaded.cameras))  # in one queue with the camera, which is told in these axes
             self.go(client, overview(loaded, client.camera.fov, client.camera.aspect, 1 + self._look.explode))
+            if self._look.explode:
+                self._far.add(client.client_id)
 
     def jump(self, client: Any, parts: tuple[int, ...]) -> None:
         """Move a page's camera to parts, where they are drawn; the camera of every page where no client is given."""
@@ -85,11 +104,12 @@ class Canvas:
             self.go(each, Pose(pose.position + away, pose.look_at + away, pose.up))
 
     def go(self, client: Any, pose: Pose) -> None:
-        """Put a page's camera somewhere, at once."""
+        """Put a page's camera somewhere (a pose of the capture's frame), at once."""
+        self._far.discard(client.client_id)
         with client.atomic():
-            client.camera.position = pose.position  # first: it takes the point that is looked at along
+            client.camera.position = self._look.scale * pose.position  # first: it takes the point that is looked at along
             client.camera.up_direction = pose.up
-            client.camera.look_at = pose.look_at
+            client.camera.look_at = self._look.scale * pose.look_at
 
     # ------------------------------------------------------------------ clicks
 
@@ -97,7 +117,13 @@ class Canvas:
         camera = event.client.camera  # the ray that viser sends along is not set for nodes inside others
         direction = ray_through(camera.wxyz, camera.fov, camera.aspect, event.screen_pos)
         points, visible = self.elements.points(self.session.shown, self._look)
-        self.session.click(np.asarray(camera.position, np.float64), direction, points, visible)
+        self.session.click(np.asarray(camera.position, np.float64) / self._look.scale, direction, points, visible)
+
+
+def page_scale(loaded: Loaded) -> float:
+    """How many page units a capture unit is drawn as: 1 where viser's page shows the scene well so."""
+    _, radius = ball(loaded, (loaded.tree.root,))
+    return 1.0 if SMALLEST <= radius <= LARGEST else DRAWN / radius
 
 
 def overview(loaded: Loaded, fov: float, aspect: float, growth: float = 1.0) -> Pose:

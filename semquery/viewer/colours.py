@@ -39,6 +39,7 @@ class Look:
     explode: float = 0.0  # 0 = in place, 1 = wholly taken apart
     point_size: float = 1.0  # voxels
     photos: bool = False  # whether the captured photos stand in the scene
+    scale: float = 1.0  # how many units of the page a unit of the capture is drawn as
 
 
 def point_colors(shown: Shown, colouring: Colouring, basis: "Basis | None" = None) -> UInt8[np.ndarray, "n 3"]:

@@ -78,12 +78,20 @@ def stamp_of(run: Run) -> Stamp:
     return tuple(found)
 
 
+def check_there(run: Run) -> None:
+    """Raises RunError for a run whose folder is gone."""
+    if not run.path.is_dir():
+        raise RunError(f"The run folder is gone: {run.path}. What was read of it stays on show; "
+                       "put it back, or open the run where it is now.")
+
+
 def load(run: Run, earlier: Loaded | None = None) -> Loaded:
     """Read what there is; of `earlier`, the surface, tree and cameras are taken over whose files have not changed.
 
-    Names and codebook that cannot be read are told in the notice. Raises RunError where there is no part tree yet, or where
-    surface and tree are not of one another.
+    Names and codebook that cannot be read are told in the notice. Raises RunError where the folder is gone or has
+    no part tree yet, or where surface and tree are not of one another.
     """
+    check_there(run)
     stamp = stamp_of(run)
     run.need("surface.npz")
     tree = earlier.tree if earlier and _same(stamp, earlier, TREE) else run.parts()
@@ -121,7 +129,7 @@ def _check_of_one_another(run: Run, surface: Surface, tree: PartTree) -> None:
 def _scene(run: Run, there: Loaded, earlier: Scene | None) -> tuple[Scene | None, str]:
     """What is asked: the codebook where it is up to date, else the names by their spelling; and what is to be said of it."""
     if not any(said(label) for label in there.labels.values()):
-        return None, f"No part has a name yet, so there is nothing to search by. Name them with: semquery label {run.path}"
+        return None, f"No part has a name yet, so there is nothing to search by. Name them with: semquery label {run.path}{_set_aside(run)}"
 
     def scene(book: Codebook, encoder: TextEncoder) -> Scene:
         if earlier is not None:
@@ -137,6 +145,12 @@ def _scene(run: Run, there: Loaded, earlier: Scene | None) -> tuple[Scene | None
     except Exception as error:  # a model is opened here, which fails as its library likes
         notice = f"Names are compared by spelling for now. {told(error)}"
     return scene(build_codebook(there.labels, Lexical(), negatives(), bank()), Lexical()), notice
+
+
+def _set_aside(run: Run) -> str:
+    """Where the names of an earlier tree are kept, in a sentence after another; "" where there are none."""
+    kept = sorted(run.path.glob("labels.old*.jsonl"), key=lambda path: (len(path.name), path.name))
+    return f" (the names of the tree before this one are kept in {kept[-1].name})" if kept else ""
 
 
 @lru_cache(maxsize=2)

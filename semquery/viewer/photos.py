@@ -32,7 +32,7 @@ FRAME = (120, 120, 120)
 TOUCH_EVERY = 8  # photos that are read between two paintings
 ROOT = "/photos"  # viser's name of what holds the frusta
 MARGIN = 0.95  # share of the page that a photo fills when one looks from where it was taken
-NEAREST = 0.1  # capture units: a page draws nothing nearer than half of that
+NEAREST = 0.1  # page units: a page draws nothing nearer than half of that
 
 
 class Photos:
@@ -46,9 +46,11 @@ class Photos:
         self._drawn: dict[int, tuple[tuple[int, ...], bool]] = {}  # view → the parts outlined in it, and whether it is large
         self._root: Any = None
         self._large: int | None = None  # the view that was clicked last
+        self._scale = 1.0  # page units of a capture unit
 
-    def paint(self, shown: Shown, are_shown: bool) -> None:
-        """Draw the photos that were read; those that stay as they are are not sent again."""
+    def paint(self, shown: Shown, are_shown: bool, scale: float = 1.0) -> None:
+        """Draw the photos that were read; those that stay as they are are not sent again. `scale`: page units of a capture unit."""
+        self._scale = scale
         if self._root is not None:
             self._root.visible = are_shown
         if shown.loaded is None or not are_shown:
@@ -90,12 +92,13 @@ class Photos:
             image = outlined(image, loaded.spans.mask(loaded.cameras.names[k], *lit), width=1 + max(image.shape) // 250, color=LIT)
         camera = frustum(loaded.cameras, k)
         handle = self.server.scene.add_camera_frustum(
-            f"{ROOT}/{k}", camera.fov, camera.aspect, size_of(loaded.cameras), LIT if lit else FRAME, image, "jpeg", 85, camera.wxyz, camera.position)
+            f"{ROOT}/{k}", camera.fov, camera.aspect, self._scale * size_of(loaded.cameras), LIT if lit else FRAME, image, "jpeg", 85, camera.wxyz,
+            self._scale * camera.position)
         handle.on_click(lambda event: self._clicked(loaded.cameras, k, event.client))
 
     def _clicked(self, cameras: Cameras, k: int, client: Any) -> None:
         self._large = k
-        self.go(client, pose_before(cameras, k, client.camera.fov, client.camera.aspect))
+        self.go(client, pose_before(cameras, k, client.camera.fov, client.camera.aspect, NEAREST / self._scale))
         self.touch()
 
 
@@ -176,11 +179,11 @@ def depth_of(fov: float, aspect: float, size: float) -> float:
     return float(size / np.cbrt(half * half * aspect / 3))
 
 
-def pose_before(cameras: Cameras, k: int, fov: float, aspect: float) -> Pose:
-    """A camera that looks as a photo's does, from where the picture in its frustum fills the page."""
+def pose_before(cameras: Cameras, k: int, fov: float, aspect: float, nearest: float = NEAREST) -> Pose:
+    """A camera that looks as a photo's does, from where the picture in its frustum fills the page, `nearest` (capture units) or farther."""
     pose, photo = pose_of_view(cameras, cameras.names[k]), frustum(cameras, k)
     ahead = (pose.look_at - pose.position) / np.linalg.norm(pose.look_at - pose.position)
     depth = depth_of(photo.fov, photo.aspect, size_of(cameras))
     half = depth * np.tan(photo.fov / 2)  # of the picture's height
     away = max(half, half * photo.aspect / aspect) / (MARGIN * np.tan(fov / 2))
-    return Pose(pose.position + (depth - max(away, NEAREST)) * ahead, pose.look_at, pose.up)
+    return Pose(pose.position + (depth - max(away, nearest)) * ahead, pose.look_at, pose.up)

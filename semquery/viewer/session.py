@@ -22,8 +22,8 @@ from semquery import stages
 from semquery.opened import Answered, Scene
 from semquery.store import Run
 from semquery.types import PartTree
-from semquery.viewer.asking import LookedUp, against, heat_of, look_up, warm
-from semquery.viewer.loaded import TREE, Loaded, stamp_of, told
+from semquery.viewer.asking import LookedUp, against, heat_of, look_up, unbeaten, warm
+from semquery.viewer.loaded import TREE, Loaded, check_there, stamp_of, told
 from semquery.viewer.pick import picked
 from semquery.viewer.shown import DEFAULT_LEVEL, MODES, Heat, Mode, Shown
 from semquery.viewer.steps import answered_again, answered_query, answered_question, reread, selected, walked_down, walked_up
@@ -131,7 +131,7 @@ class Session:
             self._end(ticket, lambda now: selected(now, ()), tree)
             return
         smallest = int(tree.part_of_point[point])
-        part = int(tree.level(max(1, shown.level))[smallest])
+        part = int(tree.level(shown.level)[smallest])
         self._end(ticket, lambda now: selected(now, (part,), tree.path(smallest)), tree)
 
     def up(self) -> None:
@@ -156,10 +156,16 @@ class Session:
             self._look_again()
 
     def set_negatives(self, texts: Sequence[str]) -> None:
-        """What a hit has to beat, instead of what the codebook says; nothing goes back to that. The query is asked again."""
+        """What a hit has to beat, instead of what the codebook says; nothing goes back to that. The query is asked again.
+
+        Where the scorer knows no negatives the message says that they change nothing.
+        """
         self._publish(lambda shown: replace(shown, negatives=tuple(text.strip() for text in texts if text.strip())))
         if self.shown.query:
             self.search(self.shown.query)
+        shown = self.shown
+        if shown.negatives and shown.loaded and shown.loaded.scene and not shown.message and (why := unbeaten(shown.loaded.scene)):
+            self._tell(why)
 
     def ask(self, question: str) -> None:
         """Find what answers a question of purpose, and select it. A blank one clears the last."""
@@ -197,6 +203,7 @@ class Session:
     def _written(self, shown: Shown, formats: Sequence[str]) -> list[Path]:
         if shown.loaded is None:
             raise ValueError(self._lacking)
+        check_there(self.run)
         if [entry for entry in stamp_of(self.run) if entry[0] in TREE] != [entry for entry in shown.loaded.stamp if entry[0] in TREE]:
             raise ValueError(f"The part tree in {self.run.path} is not the one that is shown: it is being made anew. "
                              "Wait for it, and select again.")

@@ -33,7 +33,7 @@ def walked_up(shown: Shown) -> Shown:
     several = len(shown.lit) > 1
     around = shown.loaded.spans.common(shown.lit) if several else int(shown.loaded.tree.parents[shown.lit[0]])
     if shown.lit == (around,):
-        return shown
+        return replace(shown, message="This is the whole scene.")
     return replace(shown, lit=(around,), below=(*shown.below, shown.lit), message="")
 
 
@@ -41,9 +41,13 @@ def walked_down(shown: Shown) -> Shown:
     """What was walked up from is selected again; else the part inside that lies on the way down, or the one with most points."""
     if shown.below:
         return replace(shown, lit=shown.below[-1], below=shown.below[:-1], message="")
-    inner = shown.loaded.tree.children(shown.lit[0]) if shown.loaded and len(shown.lit) == 1 else []
-    if shown.loaded is None or not inner:
+    if shown.loaded is None or not shown.lit:
         return shown
+    if len(shown.lit) > 1:
+        return replace(shown, message="Several parts are selected; select one of them to go inside it.")
+    inner = shown.loaded.tree.children(shown.lit[0])
+    if not inner:
+        return replace(shown, message="This part has no parts inside.")
     num_points = shown.loaded.spans.num_points
     best = next((part for part in inner if part in shown.trail), None)
     return replace(shown, lit=(max(inner, key=lambda part: int(num_points[part])) if best is None else best,), message="")

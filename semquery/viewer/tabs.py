@@ -7,6 +7,7 @@ brought up to date by `paint`. Only `ExportTab` shows something that is no state
 import io
 import threading
 import zipfile
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ class SearchTab:
         gui = server.gui
         self.session = session
         self.typed = Debounce(self._search_new, timer=timer)
+        self._sent: deque[str] = deque(maxlen=50)  # queries that were searched from the field, newest last
+        self._settled = ""  # what stands in the field, unless somebody is typing
+        self._seen = ""  # the query that was painted last
         self.compared = Debounce(self._compare, timer=timer)
         self.find = gui.add_text("Find", "", hint="A name, a description, or a place: “handle of the left drawer”. Searches as you type.")
         self.find.on_update(acting(lambda event: self.typed.put(event.target.value)))
@@ -52,15 +56,17 @@ class SearchTab:
         self.history: Menu[str] = Menu(server, "Earlier", "earlier searches", self._again, "Search again")
         self._offered = False  # whether the codebook's negatives stand in their field, to be changed
         with gui.add_folder("Relevancy", expand_by_default=False):
-            self.threshold = gui.add_slider("Threshold", 0.0, 1.0, 0.01, 0.5, hint="Relevancy below it is not coloured.")
-            self.normalise = gui.add_checkbox("Normalise", False, hint="Stretch the colours from the least to the most in the scene.")
-            self.negatives = gui.add_text("Negatives", "", hint="What a hit has to beat, with ; between. Empty: the usual ones.")
+            self.threshold = gui.add_slider("Threshold", 0.0, 1.0, 0.01, 0.5, hint="Less relevancy is not coloured. Hits stay as they are.")
+            self.normalise = gui.add_checkbox("Normalise", False, hint="Stretch the colours to the scene's least and most. Hits stay.")
+            self.negatives = gui.add_text("Negatives", "", hint="What a hit has to beat, with ; between. Empty: the usual ones. Searches "
+                                          "again. They count only where a CLIP model has encoded the names.")
         self.threshold.on_update(acting(lambda event: session.set_heat(threshold=float(event.target.value))))
         self.normalise.on_update(acting(lambda event: session.set_heat(normalise=bool(event.target.value))))
         self.negatives.on_update(acting(lambda event: self.compared.put(event.target.value)))
 
     def paint(self, shown: Shown) -> None:
         """Bring the widgets up to date."""
+        self._fill(shown.query)
         self.hits.show(_hits_told(shown), [(hit_line(found, rank), rank) for rank, found in enumerate(shown.found)], shown.rank)
         self.history.show("earlier searches", unique(typed_out(shown.history)), None)
         assign(self.threshold, float(shown.threshold))
@@ -75,8 +81,17 @@ class SearchTab:
         self.typed.drop()
         self.compared.drop()
 
+    def _fill(self, query: str) -> None:
+        """Show a query that came from elsewhere in the field, unless somebody is typing into it."""
+        is_new, self._seen = query != self._seen, query
+        if is_new and query not in self._sent and self.find.value == self._settled:
+            self._settled = query.encode("utf-8", "replace").decode()
+            assign(self.find, self._settled)
+
     def _search(self, text: str) -> None:
         self.typed.drop()
+        self._settled = text
+        self._sent.append(text.strip())
         self.session.search(text.strip())
 
     def _search_new(self, text: str) -> None:
@@ -145,7 +160,7 @@ class TreeTab:
     def _add_slider(self, deepest: int, level: int) -> None:
         """viser's sliders keep the most they were made with, so that a deeper tree takes another."""
         self.deepest = deepest
-        hint = "0 is the whole scene. A click selects at this level."
+        hint = "0 is the whole scene. A click selects the part at this level."
         self.level = self.server.gui.add_slider("Level", 0, max(1, deepest), 1, level, order=0.0, hint=hint)
         self.level.on_update(acting(lambda event: self.session.set_level(int(event.target.value))))
 
@@ -161,7 +176,7 @@ def _told_of_level(shown: Shown, listed: int, there: int) -> tuple[str, ...]:
     assert shown.loaded is not None
     total = f"{number(shown.loaded.tree.num_parts)} parts, levels 0 to {shown.loaded.max_level}"
     most = (f"the {number(listed)} with the most points are listed",) if listed < there else ()
-    return total, f"{number(there)} down to level {shown.level}", *most
+    return total, f"{number(there)} {'part' if there == 1 else 'parts'} down to level {shown.level}", *most
 
 
 class AskTab:
@@ -178,7 +193,8 @@ class AskTab:
         self._answered: Any = None
 
     def paint(self, shown: Shown) -> None:
-        """Bring the answer up to date."""
+        """Bring the answer up to date, and who is asked: the model may be known only once the run is read."""
+        self.who.show(sentence(who_answers(self.session.vlm)))
         if shown.answered is not self._answered:
             self._answered = shown.answered
             self.answer.show("" if shown.answered is None else answer_card(shown.answered))
@@ -207,9 +223,12 @@ class ExportTab:
             self.what.show(sentence(exported_whom(shown.loaded, shown.lit)))
 
     def _export(self, client: Any) -> None:
-        self.outcome.show("")
+        chosen = [name for name, box in self.formats.items() if box.value]
+        self.outcome.show("" if chosen else sentence("Tick at least one format."))
+        if not chosen:
+            return
         try:
-            files = self.session.export([name for name, box in self.formats.items() if box.value])
+            files = self.session.export(chosen)
         except ValueError:  # the session tells why
             return
         try:

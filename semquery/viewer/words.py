@@ -18,12 +18,13 @@ from semquery.labelling.parse import one_line
 from semquery.opened import Answered, Found
 from semquery.types import NodeLabel
 from semquery.viewer.loaded import Loaded
-from semquery.vlm import Vlm
+from semquery.vlm import OpenAiServer, Vlm
 
 LONGEST_NAME = 40  # letters of a name in a path
 LONGEST_LINE = 90  # letters of a path; of a longer one the end is kept
 LONGEST_SENTENCE = 600
 LONGEST_THOUGHT = 4000
+LONGEST_OFFERED = 22  # letters of a path in a menu, which is narrow and cuts what is longer
 MOST_LISTED = 8  # parts of a selection, other names, reasons
 MOST_OFFERED = 400  # parts in the menu of the tree
 SOURCES = {"vlm": "named by the model", "user": "named by hand", "rule": "named by measurement"}
@@ -68,22 +69,22 @@ def path_line(path: Sequence[str], most: int = LONGEST_LINE) -> str:
 
 
 def hit_line(found: Found, rank: int) -> str:
-    """An answer in a menu, its name first, for menus are narrow; `rank` from 0."""
-    several = f" ({len(found.members)} parts)" if len(found.members) > 1 else ""
+    """An answer in a menu, how likely it is and its name first, for menus are narrow; `rank` from 0."""
+    several = f" (×{len(found.members)})" if len(found.members) > 1 else ""
     around = f" · in {path_line(found.path[:-1])}" if len(found.path) > 1 else ""
-    return f"{rank + 1}. {path_line(found.path[-1:])}{several} · {percent(found.probability)}{around}"
+    return f"{rank + 1}. {percent(found.probability)} {path_line(found.path[-1:])}{several}{around}"
 
 
 def part_lines(loaded: Loaded, level: int, most: int = MOST_OFFERED) -> tuple[tuple[tuple[str, int], ...], int]:
-    """The parts down to a level, without the whole scene, each with a line of its own, in the order of the tree; and how many there are.
+    """The parts down to a level, each with a line of its own, in the order of the tree; and how many there are.
 
-    Of more than `most` parts those with the most points are given.
+    The whole scene is listed at level 0, where there is nothing else. Of more than `most` parts those with the most points are given.
     """
     depth, points = loaded.tree.depth, loaded.spans.num_points
-    there = [part for part in loaded.spans.order.tolist() if 0 < depth[part] <= level]
+    there = [part for part in loaded.spans.order.tolist() if min(1, level) <= depth[part] <= level]
     kept = set(sorted(there, key=lambda part: -points[part])[:most])
     parts = [part for part in there if part in kept]
-    return tuple(zip(told_apart([path_line(loaded.path(part)) for part in parts], parts), parts, strict=True)), len(there)
+    return tuple(zip(told_apart([path_line(loaded.path(part), LONGEST_OFFERED) for part in parts], parts), parts, strict=True)), len(there)
 
 
 def told_apart(lines: Sequence[str], parts: Sequence[int]) -> list[str]:
@@ -202,7 +203,12 @@ def answer_card(answered: Answered) -> str:
 def who_answers(vlm: Vlm | None) -> str:
     """Who is asked, in a sentence."""
     if vlm is None:
-        return "No model is configured: the form of the question and the names decide, and say so when they cannot."
+        return ("No model is configured: the form of the question and the names decide, and say so when they cannot. The model that named "
+                "the parts (semquery label RUN vlm:…) is asked, or another that is named at the start: semquery view RUN "
+                "vlm:open-ai-server --vlm.model NAME; ns-train … --pipeline.vlm.model NAME; for ns-viewer "
+                "in the run's config.yml, under pipeline and vlm.")
+    if isinstance(vlm, OpenAiServer):
+        return f"Questions are put to the model {plain(vlm.model, LONGEST_LINE)} at {plain(vlm.base_url.rpartition('@')[2], LONGEST_LINE)}."
     return f"Questions are put to {plain(vlm.identity, LONGEST_LINE)}."
 
 
@@ -214,4 +220,5 @@ def exported_whom(loaded: Loaded | None, parts: Sequence[int]) -> str:
         return f"Nothing is selected: all {number(loaded.tree.num_parts)} parts are exported."
     inside = sum(int(loaded.spans.last[part] - loaded.spans.first[part]) for part in parts) - len(parts)
     chosen = path_line(loaded.path(parts[0])) if len(parts) == 1 else f"the {len(parts)} selected parts"
-    return f"Exports {chosen}{f', with {number(inside)} parts inside' if inside else ''}."
+    held = f", with {number(inside)} {'part' if inside == 1 else 'parts'} inside" if inside else ""
+    return f"Exports {chosen}{held}."

@@ -22,7 +22,7 @@ class Appearance:
         assert f is not None, "there is nothing to measure"
         look = f"{f.color} {'round ' if f.is_round else ''}{f.shape}"
         group = f"one of {f.num_alike + 1} alike, " if f.num_alike else ""
-        inner = f", made of {f.num_parts} parts" if f.num_parts else ""
+        inner = f", made of {f.num_parts} {'part' if f.num_parts == 1 else 'parts'}" if f.num_parts else ""
         answer = {
             "thinking": f"Measured, not understood: {f.in_words()}.",
             "name": f"{f.size} {look}",

@@ -29,7 +29,7 @@ class Elements(Protocol):
         """
 
     def points(self, shown: Shown, look: Look) -> tuple[Float32[np.ndarray, "n 3"], Bool[np.ndarray, " n"]]:
-        """Where each point of the surface is drawn (world units), and whether it can be clicked; none before there is a run."""
+        """Where each point of the surface is drawn (capture units, whatever `look.scale` is), and whether it can be clicked; none before there is a run."""
 
     def clear(self) -> None:
         """Take everything out of the scene, to draw other elements or none."""

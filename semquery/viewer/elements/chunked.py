@@ -143,14 +143,14 @@ class Chunked:
         items = sheet.medium.items
         offset = (look.explode * self._moving(shown)).astype(np.float32) if look.explode else None
         scenery = Scenery(items.spans.points.items, self._colors(items, shown, look), lit_places(items.spans, shown.lit), shown.mode,
-                          items.tree.part_of_point, offset, look.point_size * items.surface.voxel_size)
+                          items.tree.part_of_point, offset, look.scale * look.point_size * items.surface.voxel_size, look.scale)
         for chunk in layout.chunks:
             sheet.draw(chunk, wanted(chunk, scenery))
         if not sheet.is_prepared and not shown.lit:
             sheet.prepare(layout.chunks, scenery)
 
     def points(self, shown: Shown, look: Look) -> tuple[Float32[np.ndarray, "n 3"], Bool[np.ndarray, " n"]]:
-        """Where each point of the surface is drawn, and whether it can be clicked; none before there is a run."""
+        """Where each point of the surface is drawn (capture units), and whether it can be clicked; none before there is a run."""
         if shown.loaded is None:
             return np.zeros((0, 3), np.float32), np.zeros(0, bool)
         points = shown.loaded.surface.points

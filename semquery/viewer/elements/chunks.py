@@ -67,11 +67,12 @@ class Content:
     rows: Int32[np.ndarray, " k"]
     colors: UInt8[np.ndarray, "k 3"]
     moved: Float32[np.ndarray, "k 3"] | None = None  # how far each item is from its place; None: not at all
-    size: float = 0.0  # of a point, world units
+    size: float = 0.0  # of a point, page units
+    scale: float = 1.0  # page units of a capture unit
 
     def equals(self, other: "Content") -> bool:
         """Whether both look the same."""
-        if self.size != other.size or (self.moved is None) != (other.moved is None):
+        if (self.size, self.scale) != (other.size, other.scale) or (self.moved is None) != (other.moved is None):
             return False
         same = np.array_equal(self.rows, other.rows) and np.array_equal(self.colors, other.colors)
         return same and (self.moved is None or np.array_equal(self.moved, other.moved))
@@ -83,7 +84,7 @@ class Wanted:
 
     shade: Shade
     content: Content
-    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)  # page units
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Scenery:
     mode: Mode
     part_of_row: Int32[np.ndarray, " i"]
     offset_of_part: Float32[np.ndarray, "p 3"] | None  # None where nothing is moved
-    size: float
+    size: float  # of a point, page units
+    scale: float = 1.0  # page units of a capture unit
 
 
 def chunks_of(spans: Spans, group_of_part: Int32[np.ndarray, " p"] | None, num_chunks: int) -> tuple[Chunk, ...]:
@@ -136,8 +138,9 @@ def wanted(chunk: Chunk, scenery: Scenery) -> Wanted | None:
     rows = scenery.order[places]
     if kept is not None:
         rows, colors = rows[kept], colors[kept]
-    position, moved = _moved(chunk, scenery, rows)
-    return Wanted(shade, Content(rows, colors, moved, scenery.size), position)
+    (x, y, z), moved = _moved(chunk, scenery, rows)
+    scale = scenery.scale
+    return Wanted(shade, Content(rows, colors, moved, scenery.size, scale), (scale * x, scale * y, scale * z))
 
 
 def _shaded(scenery: Scenery, places: slice) -> tuple[Shade | None, Bool[np.ndarray, " k"] | None, UInt8[np.ndarray, "k 3"]]:

@@ -38,7 +38,7 @@ class Faces:
         """A GLB with one mesh; an empty one for no faces."""
         corners = self.corners[content.rows]
         corners = corners if content.moved is None else corners + content.moved[:, None]
-        glb = glb_of_faces(corners, np.repeat(linear(content.colors), 3, 0))
+        glb = glb_of_faces(content.scale * corners, np.repeat(linear(content.colors), 3, 0))
         return server.scene.add_glb(name, glb, position=position, visible=visible)
 
 

@@ -24,7 +24,7 @@ class PointCloud:
         points = self.items.surface.points[content.rows]
         points = points if content.moved is None else points + content.moved
         finite = np.isfinite(points).all(1)
-        return server.scene.add_point_cloud(name, points[finite], content.colors[finite], point_size=content.size, point_shape="circle",
+        return server.scene.add_point_cloud(name, content.scale * points[finite], content.colors[finite], point_size=content.size, point_shape="circle",
                                             position=position, visible=visible)
 
 

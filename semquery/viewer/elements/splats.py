@@ -46,8 +46,9 @@ class Gaussians:
             return add(name, origin, np.eye(3, dtype=np.float32)[None], black, clear, position=position, visible=False)
         centres = self.items.surface.points[content.rows]
         centres = centres if content.moved is None else centres + content.moved
-        rows = content.rows
-        return add(name, centres, self.covariances[rows], content.colors, self.opacities[rows], position=position, visible=visible)
+        rows, scale = content.rows, content.scale
+        return add(name, scale * centres, scale * scale * self.covariances[rows], content.colors, self.opacities[rows], position=position,
+                   visible=visible)
 
 
 class SplatElements(Chunked):
