@@ -448,7 +448,7 @@ def test_a_scene_in_any_unit_is_drawn_in_a_size_that_the_page_shows_and_clicked_
     drawn = np.concatenate([points for points, how in sent if how["visible"]])
     expected = canvas.look.scale * canvas.elements.points(session.shown, canvas.look)[0]
     assert len(drawn) == num and np.allclose(np.sort(drawn, 0), np.sort(expected, 0), atol=1e-4) and 0.2 < np.abs(places).max() < 150
-    assert sent[0][1]["point_size"] == pytest.approx(canvas.look.scale * scene.surface.voxel_size)
+    assert sent[0][1]["point_size"] == pytest.approx(canvas.look.scale * canvas.look.point_size * scene.surface.voxel_size)
     client = client_at(Pose(page.camera.position, page.camera.look_at, page.camera.up_direction), page.camera.fov, page.camera.aspect)
     for part in (2, 3):
         at = seen_at(client, [expected[scene.spans.points_of(part)].mean(0)])[0]

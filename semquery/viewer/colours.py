@@ -37,7 +37,7 @@ class Look:
 
     colouring: Colouring = "photo"
     explode: float = 0.0  # 0 = in place, 1 = wholly taken apart
-    point_size: float = 1.0  # voxels
+    point_size: float = 1.4  # voxels; at 1 one sees through what was photographed from afar
     photos: bool = False  # whether the captured photos stand in the scene
     scale: float = 1.0  # how many units of the page a unit of the capture is drawn as
 
