@@ -13,15 +13,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from desk import CENTRE, desk_run
+from desk import COLORS, desk_run
 from PIL import Image
 from viewing import browser, free_port, labelled, visiting, wait_until  # noqa: F401
 
-from semquery.viewer.canvas import overview
-from semquery.viewer.loaded import load
-
 pytest.importorskip("viser", reason="viser is not installed")
-FOV = np.radians(75)  # of viser's page
 NOT_OURS = ("computeBoundingSphere", "GL Driver Message")  # viser's page says so of its own empty splats
 
 
@@ -49,19 +45,23 @@ def started(*arguments):
         process.stdout.close()
 
 
-def pixel_of(run, page, place) -> tuple[int, int]:
-    """Where the page shows a place of the scene when it has just been opened."""
-    box = page.locator("canvas[data-engine]").bounding_box()
-    aspect = box["width"] / box["height"]
-    pose = overview(load(run), FOV, aspect)
-    ahead = pose.look_at - pose.position
-    ahead /= np.linalg.norm(ahead)
-    right = np.cross(ahead, pose.up)
-    right /= np.linalg.norm(right)
-    away = place - pose.position
-    x, y = (away @ right) / (away @ ahead), (away @ np.cross(right, ahead)) / (away @ ahead)
-    half = np.tan(FOV / 2)
-    return round(box["x"] + box["width"] * (1 + x / (half * aspect)) / 2), round(box["y"] + box["height"] * (1 - y / half) / 2)
+def spot_of(page, color) -> tuple[int, int] | None:
+    """The middle of what has a colour in the scene; None while too little has it. Panel and scene find their places as the page loads."""
+    shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
+    rows, columns = np.nonzero((np.abs(shot[:, : shot.shape[1] * 2 // 3] - color) < 25).all(2))
+    return (round(float(np.median(columns))), round(float(np.median(rows)))) if len(rows) > 400 else None
+
+
+def settled_spots(page) -> list[tuple[int, int]]:
+    """Where the two knobs and the plate are, as soon as they stay there."""
+    seen: list = []
+
+    def stay() -> bool:
+        seen.append([spot_of(page, COLORS[part].astype(int)) for part in (0, 1, 2)])
+        return len(seen) > 3 and None not in seen[-1] and all(look == seen[-1] for look in seen[-4:])
+
+    wait_until(stay, "the scene to come to rest")
+    return seen[-1]
 
 
 def color_at(page, pixel) -> np.ndarray:
@@ -82,8 +82,7 @@ def test_a_query_lights_a_part_a_click_selects_one_its_parent_is_exported_and_pi
         page, errors = visit.page, []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.get_by_text("Nothing is selected. Search").wait_for()
-        left, right, plate = (pixel_of(run, page, CENTRE[part]) for part in (0, 1, 2))
-        wait_until(lambda: abs(color_at(page, plate) - (70, 160, 60)).max() < 60, "the plate in its colour")
+        left, right, plate = settled_spots(page)
         assert page.title() == "semquery · desk" and not is_lit(page, left)
 
         labelled(page, "Find").fill("left knob")
