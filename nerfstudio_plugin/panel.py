@@ -10,6 +10,7 @@ Conventions
   capture.py goes between x_train and the capture's frame, in which the session works.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
@@ -20,7 +21,7 @@ from jaxtyping import Float64
 from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.render_state_machine import RenderAction
 from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO, Viewer
-from nerfstudio.viewer.viewer_elements import ViewerClick, ViewerControl
+from nerfstudio.viewer.viewer_elements import ViewerControl
 
 from nerfstudio_plugin.capture import Frame
 from nerfstudio_plugin.model import SemqueryModel
@@ -29,6 +30,7 @@ from semquery import stages
 from semquery.store import Run
 from semquery.viewer import Loaded, Session, Shown, Watch
 from semquery.viewer.cameras import Pose, pose_for
+from semquery.viewer.canvas import add_sky, ray_through
 from semquery.viewer.painter import Painter
 from semquery.viewer.panel import Panel
 from semquery.viewer.widgets import Card
@@ -87,7 +89,7 @@ class PartPanel(ViewerControl):
         with self.viser_server.gui.add_folder(FOLDER, order=self.viewer.stats_markdown.order + 0.5):
             self.place = Card(self.viser_server, sentence(where(run)))
             self.panel = Panel(self.viser_server, self.session, self)
-        self.register_pointer_cb("click", self._click)
+        add_sky(self.viser_server).on_click(self._click)  # nerfstudio's own pointer events would keep the camera from being turned
         pictures = self.model.pictures
         pictures.is_live, pictures.sight, pictures.watched = True, None, self._watched
         self.painter = Painter(self.session, self.panel.paint, self._look, self._switch, self._rerender).start()
@@ -112,8 +114,13 @@ class PartPanel(ViewerControl):
             with client.atomic():
                 client.camera.position, client.camera.look_at, client.camera.up_direction = pose.position, pose.look_at, pose.up
 
-    def _click(self, click: ViewerClick) -> None:
-        self.session.click(*captured_ray(click, self.model.frame))
+    def _click(self, event: Any) -> None:
+        camera = event.client.camera
+        self.pick(camera.position, ray_through(camera.wxyz, camera.fov, camera.aspect, event.screen_pos))
+
+    def pick(self, origin: Sequence[float], direction: Sequence[float]) -> None:
+        """Select what a ray of the page meets; in the page's units, which are VISER_NERFSTUDIO_SCALE_RATIO of the trainer's."""
+        self.session.click(*captured_ray(origin, direction, self.model.frame))
 
     # ---------------------------------------------------------------- from the run
 
@@ -164,10 +171,10 @@ def where(run: Run) -> str:
 # ---------------------------------------------------------------- between frames
 
 
-def captured_ray(click: ViewerClick, frame: Frame) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
-    """Origin and direction of a click in the capture's frame; nerfstudio has put its origin into the trainer's."""
-    origin, direction = (np.array(vector, np.float64) for vector in (click.origin, click.direction))
-    ends = frame.to_capture(torch.from_numpy(np.stack([origin, origin + direction]))).cpu().numpy()
+def captured_ray(origin: Sequence[float], direction: Sequence[float], frame: Frame) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
+    """Origin and direction in the capture's frame of a ray in the page's units."""
+    start = np.array(origin, np.float64) / VISER_NERFSTUDIO_SCALE_RATIO
+    ends = frame.to_capture(torch.from_numpy(np.stack([start, start + np.array(direction, np.float64)]))).cpu().numpy()
     return ends[0], ends[1] - ends[0]
 
 

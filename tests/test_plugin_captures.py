@@ -69,8 +69,6 @@ def as_colmap(photos: Path, folder: Path) -> InstantiateConfig:
 
 @pytest.mark.parametrize("written", [as_nerfstudio, as_instant_ngp, as_blender, as_colmap])
 def test_a_click_selects_what_is_seen_whatever_the_capture_is(written, box_photos: Path, tmp_path: Path) -> None:
-    from viser import ScenePointerEvent
-
     config = tiny(box_photos, tmp_path / "out", geometry_steps=20, fit_steps=10)
     config.pipeline.datamanager.dataparser = written(box_photos, tmp_path / "capture")
     config.data = config.pipeline.datamanager.data = tmp_path / "capture"
@@ -87,8 +85,7 @@ def test_a_click_selects_what_is_seen_whatever_the_capture_is(written, box_photo
         for eye, ray, part in known_pixels(loaded):
             standalone.click(eye, ray)
             origin, ahead = (10 * frame.to_trainer(torch.from_numpy(end)).numpy() for end in (eye, eye + ray))
-            event = ScenePointerEvent(None, 0, "click", tuple(origin), tuple((ahead - origin) / np.linalg.norm(ahead - origin)), [(0.5, 0.5)])
-            viewer.viser_server.scene._scene_pointer_cb(event)
+            viewer.pipeline.panel.pick(origin, (ahead - origin) / np.linalg.norm(ahead - origin))
             assert standalone.shown.lit == session.shown.lit
             right.append(standalone.shown.lit == (part,))
     assert len(right) > 20 and np.mean(right) > 0.75  # the rest meets specks before the surface, after so short a training

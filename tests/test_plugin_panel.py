@@ -14,7 +14,6 @@ from viewing import PATIENCE, open_server, wait_until
 
 pytest.importorskip("nerfstudio.engine.trainer")
 
-from nerfstudio.viewer.viewer_elements import ViewerClick  # noqa: E402
 from test_plugin_sam import parsed  # noqa: E402
 
 from nerfstudio_plugin.capture import Frame  # noqa: E402
@@ -221,7 +220,7 @@ def test_a_click_comes_back_to_the_captures_frame() -> None:
     points = torch.randn(2, 3, dtype=torch.float64)
     eye, there = frame.to_trainer(points).numpy()
     ray = tuple((there - eye) / np.linalg.norm(there - eye))
-    origin, direction = captured_ray(ViewerClick(tuple(eye), ray, (0.5, 0.5)), frame)
+    origin, direction = captured_ray(10 * eye, ray, frame)
     np.testing.assert_allclose(origin, points[0], atol=1e-6)
     wanted = (points[1] - points[0]).numpy()
     np.testing.assert_allclose(direction / np.linalg.norm(direction), wanted / np.linalg.norm(wanted), atol=1e-6)
