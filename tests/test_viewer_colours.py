@@ -212,4 +212,4 @@ def test_what_cannot_be_coloured_is_told(shown):
 
 
 def test_at_first_the_scene_is_drawn_as_captured_and_whole():
-    assert Look() == Look("photo", 0.0, 1.0, False) and Look().colouring in COLOURINGS and len(LIT) == 3
+    assert Look() == Look("photo", 0.0, 1.4, False) and Look().colouring in COLOURINGS and len(LIT) == 3
