@@ -55,11 +55,13 @@ def session(viewer) -> Session:
 def view(viewer, number: int = 8) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The outputs of a training view as they are shown now, and the face that each pixel shows well inside of it; -1 = none."""
     assert viewer.pipeline.panel.painter.settle(PATIENCE)
-    model, loaded = viewer.pipeline.eval().model, viewer.pipeline.panel.session.shown.loaded
+    model, loaded = viewer.pipeline.model, viewer.pipeline.panel.session.shown.loaded
     camera = viewer.pipeline.datamanager.train_dataset.cameras[number : number + 1]
-    watched, model.pictures.watched = model.pictures.watched, lambda: frozenset(PICTURES)
-    outputs = model.get_outputs_for_camera(camera)
-    model.pictures.watched = watched
+    with viewer.train_lock:  # a render thread puts the model back into training when its frame is done
+        viewer.pipeline.eval()
+        watched, model.pictures.watched = model.pictures.watched, lambda: frozenset(PICTURES)
+        outputs = model.get_outputs_for_camera(camera)
+        model.pictures.watched = watched
     rays = camera.generate_rays(camera_indices=0)
     ends = model.frame.to_capture(rays.origins + rays.directions * outputs["depth"]).numpy()
     away = np.linalg.norm(ends[:, :, None] - loaded.surface.points, axis=-1)
