@@ -4,6 +4,7 @@ Nerfstudio is imported with this module: tests that may run without it skip befo
 """
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +68,17 @@ def tiny(scene: Path, output: Path, geometry_steps: int = 60, fit_steps: int = 3
 
 
 def train(config: SemqueryTrainerConfig) -> SemqueryTrainer:
-    torch.manual_seed(0)
+    """The same training each time: nerfstudio draws from all three generators, and threads add in any order."""
+    random.seed(0)
     np.random.seed(0)
-    config.save_config()
-    trainer = config.setup(local_rank=0, world_size=1)
-    trainer.setup()
-    trainer.train()
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        config.save_config()
+        trainer = config.setup(local_rank=0, world_size=1)
+        trainer.setup()
+        trainer.train()
+    finally:
+        torch.set_num_threads(threads)
     return trainer
