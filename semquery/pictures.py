@@ -29,6 +29,17 @@ def load_photo(path: Path) -> np.ndarray:
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
 
+def png_bytes(image: UInt8[np.ndarray, "h w 3"] | Bool[np.ndarray, "h w"]) -> bytes:
+    """A picture or a mask as a PNG file."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
 def resized(image: np.ndarray, size: tuple[int, int], smooth: bool = True) -> np.ndarray:
     """An image or a mask at height × width; masks and label images are never interpolated."""
     from PIL import Image

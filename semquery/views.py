@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int32, UInt8
 
 from semquery.export import part_colors
 from semquery.masks import on_white, shrink
-from semquery.pictures import captioned, enlarged, grid, load_photo
+from semquery.pictures import captioned, enlarged, grid, load_photo, png_bytes
 from semquery.types import Cameras, PartTree, Surface
 
 
@@ -44,14 +44,6 @@ def best_views(surface: Surface, inside: Bool[np.ndarray, " n"], count: int = 1)
 
     worths = {view: worth(view) for view in surface.point_of_pixel}
     return sorted((view for view in worths if worths[view] > 0), key=lambda view: -worths[view])[:count]
-
-
-def png_bytes(image: UInt8[np.ndarray, "h w 3"] | Bool[np.ndarray, "h w"]) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
 
 
 def half_size(png: bytes) -> bytes:

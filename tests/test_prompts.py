@@ -55,4 +55,5 @@ def test_every_hole_of_every_template_has_a_name_that_is_filled():
         "ask_system.md": set(), "ask_scene.md": {"frame", "listed", "pictures", "table"}, "ask_opened.md": {"last", "table"},
         "ask_relevant.md": {"open", "question"}, "ask_priors.md": {"parts", "pictures"}, "ask_decide.md": {"opened", "question", "relevant"},
         "parse_query.md": {"along", "kinds", "picks"},
+        "point_system.md": {"coordinates"}, "point.md": {"place", "query"}, "phrase.md": {"place", "query"},
     }

@@ -8,12 +8,11 @@ A ladder, from the strictest form to the loosest; the first rung that holds a na
 What cannot be a name (a sentence, a refusal) is no answer: asking again is cheaper than a wrong name.
 """
 
-import ast
-import json
 import re
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from semquery.loose_json import is_whole_object, json_objects, one_line
 
 _MOST_WORDS, _MOST_LETTERS = 8, 80  # of a name
 _MARK = r"(?:final[ \t]+)?(?:label|name|answer|标签|名称|名字|标注)"
@@ -40,7 +39,7 @@ def without_thoughts(text: str, answers: Callable[[Mapping[str, Any]], object] |
 
     `answers`: whether an object is an answer; by default one with a name is.
     """
-    if _is_whole_object(text.strip()):  # whatever its strings hold
+    if is_whole_object(text.strip()):  # whatever its strings hold
         return text.strip()
     text = re.sub(r"<think(?:ing)?>.*?</think(?:ing)?>", "", text, flags=re.S | re.I)
     text = re.sub(r"\A.*</think(?:ing)?>", "", text, flags=re.S | re.I)  # some servers leave out the opening tag
@@ -49,10 +48,6 @@ def without_thoughts(text: str, answers: Callable[[Mapping[str, Any]], object] |
         return text.strip()
     thought, before = text[opened.end():], text[: opened.start()]
     return (before + _answer_that_ends(thought, answers or _name_of)).strip()
-
-
-def _is_whole_object(text: str) -> bool:
-    return text.startswith("{") and _closing(text, 0) == len(text) - 1 and _object_at(text, 0)[0] is not None
 
 
 def _answer_that_ends(thought: str, answers: Callable[[Mapping[str, Any]], object]) -> str:
@@ -64,78 +59,6 @@ def _answer_that_ends(thought: str, answers: Callable[[Mapping[str, Any]], objec
             return tail
     last = thought.strip().rsplit("\n", 1)
     return last[-1] if len(last) == 2 and last[-1].lstrip().startswith("**") and _MARKED.search(last[-1]) else ""
-
-
-def json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every outermost JSON object in a text, mended where models usually break it."""
-    at = 0
-    while (start := text.find("{", at)) >= 0:
-        record, at = _object_at(text, start)
-        if record is not None:
-            yield record
-
-
-def _object_at(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
-    """The object that opens at `start`, and where to look on: never inside it, where names of other things are."""
-    stop = _closing(text, start)
-    body = text[start:] if stop is None else text[start : stop + 1]
-    readers: tuple[Callable[[str], Any], ...] = (_loose_json, lambda b: _loose_json(_without_trailing_commas(b)), ast.literal_eval)
-    for read in readers if stop is not None else ():
-        try:
-            record = read(body)
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-            continue
-        if isinstance(record, dict):
-            return record, start + len(body)
-    if re.match(r"\{\s*[\"']", body):  # meant as JSON, but broken or cut off
-        return _whole_fields(body) or None, start + len(body)
-    return None, start + 1
-
-
-def _loose_json(body: str) -> Any:
-    return json.loads(body, strict=False)  # raw line breaks and tabs inside strings are common
-
-
-def _closing(text: str, start: int) -> int | None:
-    """Where the brace at `start` is closed, braces inside strings not counted."""
-    depth, quoted, escaped = 0, False, False
-    for i in range(start, len(text)):
-        c = text[i]
-        if quoted:
-            escaped, quoted = (c == "\\" and not escaped), not (c == '"' and not escaped)
-        elif c == '"':
-            quoted = True
-        elif c in "{}":
-            depth += 1 if c == "{" else -1
-            if depth == 0:
-                return i
-    return None
-
-
-def _without_trailing_commas(body: str) -> str:
-    """Commas before a closing bracket removed, those inside strings kept."""
-    pieces = re.split(r'("(?:[^"\\]|\\.)*")', body, flags=re.S)
-    return "".join(p if k % 2 else re.sub(r",(\s*)\Z", r"\1", re.sub(r",(\s*[}\]])", r"\1", p)) for k, p in enumerate(pieces))
-
-
-def _whole_fields(body: str) -> dict[str, Any]:
-    """The fields of an object that are whole, up to its alternatives; what is cut or broken is left out."""
-    body = re.split(r'"alternatives"\s*:', body)[0]
-    string = r'"((?:[^"\\]|\\.)*)"'
-    found: dict[str, Any] = {}
-    for key in ("thinking", "name", "label", "function"):
-        match = re.search(rf'[{{,]\s*"{key}"\s*:\s*{string}', body, re.S)
-        if match:
-            found[key] = _loose_json(f'"{match[1]}"') if _is_json_text(match[1]) else match[1]
-    synonyms = re.search(r'"synonyms"\s*:\s*\[([^\]]*)\]', body)
-    return found | ({"synonyms": re.findall(string, synonyms[1])} if synonyms else {})
-
-
-def _is_json_text(body: str) -> bool:
-    try:
-        return isinstance(_loose_json(f'"{body}"'), str)
-    except ValueError:
-        return False
 
 
 def _marked(text: str) -> dict[str, Any] | None:
@@ -174,18 +97,6 @@ def _with_clean_name(record: Mapping[str, Any]) -> dict[str, Any]:
         given = found.get("synonyms")
         found["synonyms"] = [*others, *(given if isinstance(given, list) else [])]
     return {"name": first, **found}
-
-
-def one_line(text: str, most: int = 10_000) -> str:
-    """A text as one line of at most so many letters: what a model wrote is quoted in later prompts, and must stay a quotation.
-
-    Line breaks and control characters become spaces, invisible ones (which turn the direction of writing) nothing, and the
-    quotation marks that prompts put around names plain ones. Joiners stay: some scripts need them.
-    """
-    kinds = ((c, unicodedata.category(c)) for c in text)
-    plain = "".join(" " if kind in ("Cc", "Zl", "Zp") else c for c, kind in kinds if kind != "Cf" or c in "\u200c\u200d")
-    line = " ".join(plain.replace("“", '"').replace("”", '"').split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
 def clean_name(text: str) -> str:
