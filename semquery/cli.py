@@ -1,7 +1,7 @@
 """`semquery <stage>`: choosing a command, and turning errors into sentences.
 
 Nothing heavy is imported before a command is known, so that help comes at once; the commands themselves,
-with their arguments, are in `commands.py`.
+with their arguments, are in `commands/`.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 COMMANDS = {
     "demo": "a procedural scene from photos to answers; start here",
     "masks": "2D masks of every photo",
+    "surface": "surface points from a depth camera or a point cloud, without training",
     "fit": "train the feature field on the surface points of a run",
     "tree": "build the part tree from features and masks",
     "label": "name the parts, from the whole down to the smallest",
@@ -17,6 +18,7 @@ COMMANDS = {
     "encode": "embed the names into a codebook",
     "query": "ask for a part; get it as points, masks and a picture",
     "ask": "ask by what a part is for, or any question that a part answers",
+    "mesh": "ask a mesh for a part, by name or by purpose, without a capture or training",
     "view": "look at it in a browser: search, click parts, walk the tree",
     "export": "points, meshes, splats, masks, boxes and the tree, for other programs",
 }

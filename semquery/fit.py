@@ -9,15 +9,18 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from semquery.contrast import ContrastConfig, contrastive_losses, membership
 from semquery.field import FeatureField, FieldConfig
 from semquery.geometry import FusionConfig
+from semquery.manifest import LATER
+from semquery.splatting.features import PixelWeights, RasterisedConfig, VectorField, at_centres, blended
 from semquery.types import MaskStack, Observation
 
 
@@ -41,6 +44,11 @@ class FitConfig:
     """How the views' points become one surface."""
     seed: int = 0
     """Seed of weights and draws."""
+    feature_rendering: Literal["surface", "rasterised"] = dataclasses.field(default="surface", metadata=LATER)
+    """What a pixel's feature is: the field's at its surface point, or, of splats alone, a blend of the features of its Gaussians
+    (a step takes about twice as long)."""
+    rasterised: RasterisedConfig = dataclasses.field(default_factory=RasterisedConfig, metadata=LATER)
+    """Rasterised features."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def cosine_rate(step: int, steps: int) -> float:
 class FieldFit:
     """A field, its views and its optimiser. `losses(i)` is one step's loss; `train` runs them all."""
 
-    def __init__(self, field: FeatureField, views: Mapping[str, ViewPixels], config: FitConfig) -> None:
+    def __init__(self, field: FeatureField | VectorField, views: Mapping[str, ViewPixels], config: FitConfig) -> None:
         usable = {name: v for name, v in views.items() if len(v.points) >= 32 and bool((v.labels > 0).any())}
         if not usable:
             raise ValueError(
@@ -98,13 +106,18 @@ class FieldFit:
         """The losses of a step, a function of the field, the seed and the step alone. Empty if its masks are."""
         device = self.field.box.device
         rng = torch.Generator(device).manual_seed(self.config.seed * 1_000_003 + step)
-        view = self.views[self._view_of(step)]
+        number = self._view_of(step)
+        view = self.views[number]
         chosen = torch.randint(len(view.points), (min(self.config.batch, len(view.points)),), generator=rng, device=device)
         member = membership(view.labels[chosen])
         if not len(member):
             return {}
         points = view.points[chosen]
-        return contrastive_losses(self.field(points), points, member, self.config.contrast, rng)
+        return contrastive_losses(self.features(number, chosen), points, member, self.config.contrast, rng)
+
+    def features(self, view: int, chosen: Int64[Tensor, " b"]) -> Float[Tensor, "b c"]:
+        """What pixels of a view show."""
+        return self.field(self.views[view].points[chosen])
 
     def _view_of(self, step: int) -> int:
         """Every view once per epoch, in a new order each time."""
@@ -131,7 +144,30 @@ class FieldFit:
             on_step(step + 1, {name: float(loss.detach()) for name, loss in losses.items()})
 
 
-def checkpoint_tensors(field: FeatureField, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+class RasterisedFit(FieldFit):
+    """Training of features that frozen Gaussians carry; but for what a pixel shows all is as in `FieldFit`.
+
+    `weights` are those of each view's pixels, in the order of its points; `centres` are in the frame of the points.
+    """
+
+    def __init__(
+        self, field: FeatureField | VectorField, views: Mapping[str, ViewPixels], config: FitConfig,
+        centres: Float[Tensor, "g 3"], weights: Mapping[str, PixelWeights],
+    ) -> None:
+        super().__init__(field, views, config)
+        self.weights = [weights[name].to(field.box.device) for name in self.names]
+        self.of_gaussians = field.of_gaussians if isinstance(field, VectorField) else at_centres(field, centres.to(field.box))
+
+    def parameter_groups(self) -> list[dict]:
+        if isinstance(self.field, VectorField):
+            return [{"params": [self.field.vectors], "lr": self.config.learning_rate}]
+        return super().parameter_groups()
+
+    def features(self, view: int, chosen: Int64[Tensor, " b"]) -> Float[Tensor, "b c"]:
+        return blended(self.of_gaussians, self.weights[view][chosen])
+
+
+def checkpoint_tensors(field: FeatureField | VectorField, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
     """Everything a resumed training needs, as named tensors."""
     tensors = {f"field.{name}": t for name, t in field.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
@@ -139,7 +175,9 @@ def checkpoint_tensors(field: FeatureField, optimizer: torch.optim.Adam) -> dict
     return {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
 
 
-def load_checkpoint_tensors(tensors: Mapping[str, Tensor], field: FeatureField, optimizer: torch.optim.Adam | None = None) -> None:
+def load_checkpoint_tensors(
+    tensors: Mapping[str, Tensor], field: FeatureField | VectorField, optimizer: torch.optim.Adam | None = None
+) -> None:
     """Inverse of `checkpoint_tensors`. Raises ValueError when the tensors are of another field."""
     wanted, device = field.state_dict(), field.box.device
     found = {name.removeprefix("field."): t for name, t in tensors.items() if name.startswith("field.")}

@@ -20,6 +20,8 @@ from typing import Any
 
 FORMAT = 1  # raised when an artefact changes meaning; older ones are refused, not guessed at
 
+LATER = {"later": True}  # metadata of a field younger than runs: recorded only where it is not the default, so that they stay current
+
 MOST_TOLD = 3  # differences that an error names
 
 # stage → what it writes, and what --overwrite therefore clears
@@ -52,13 +54,18 @@ def atomic(path: Path) -> Iterator[Path]:
 def as_config(config: Any) -> Any:
     """A dataclass as JSON: its class name and its fields; a tensor-free dict of plain values."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        fields = {f.name: as_config(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        fields = {f.name: as_config(getattr(config, f.name)) for f in dataclasses.fields(config) if not _is_silent(f, getattr(config, f.name))}
         return {"class": type(config).__name__, **fields}
     if isinstance(config, Mapping):
         return {str(k): as_config(v) for k, v in config.items()}
     if isinstance(config, (list, tuple)):
         return [as_config(c) for c in config]
     return config if config is None or isinstance(config, (str, int, float, bool)) else str(config)
+
+
+def _is_silent(field: dataclasses.Field, value: Any) -> bool:
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return "later" in field.metadata and value == default
 
 
 def sha256(path: Path) -> str:

@@ -7,15 +7,19 @@ reader serves the stages that run without nerfstudio. Poses are camera-to-world,
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 
 from semquery.types import Cameras
 
 PHOTOS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 _NOT_FINITE = "{where} has NaN or infinite numbers in its pose. Remove the frame, or run pose estimation again."
+PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "RADIAL", "SIMPLE_RADIAL", "PERSPECTIVE")  # names of lenses in transforms.json
+LENS = ("k1", "k2", "p1", "p2", "k3")
+EARLY = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0]])  # what nerfstudio did to COLMAP's poses before it said so
 _CANDIDATES = ("transforms.json", "transforms_train.json")
 
 
@@ -46,32 +50,13 @@ def scene_photos(data: Path) -> list[Path]:
     return photos_in(data / "images" if (data / "images").is_dir() else data)
 
 
-def read_scene(data: Path) -> Cameras:
+def read_scene(data: Path, without_photo: Container[str] = ()) -> Cameras:
     """Photos and poses of a scene folder (or of a transforms.json).
 
-    Frames whose photo is absent are left out, as instant-ngp does. Raises ValueError when no photo is there,
-    when a pose is not a finite 4×4 rigid matrix, or when intrinsics are missing.
+    Frames whose photo is absent are left out, as instant-ngp does, but for views named in `without_photo` whose size the
+    transforms tell. Raises ValueError when no view is there, when a pose is not a finite 4×4 rigid matrix, or when intrinsics are missing.
     """
-    path = _transforms_of(data)
-    if path is None:
-        raise ValueError(f"{data} holds no {' or '.join(_CANDIDATES)}. Make poses with `ns-process-data images`.")
-    try:
-        record = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}.") from error
-    frames = record.get("frames") or []
-    if not frames:
-        raise ValueError(f"{path} lists no frames.")
-    lacking = next((k for f in frames for k in ("file_path", "transform_matrix") if k not in f), None)
-    if lacking:
-        raise ValueError(f"{path} has a frame without {lacking}.")
-    files = [_photo(path.parent, f["file_path"]) for f in frames]
-    present = [(f, p) for f, p in zip(frames, files, strict=True) if p is not None]
-    if not present:
-        raise ValueError(
-            f"None of the {len(frames)} photos that {path} lists is there (first: {frames[0]['file_path']}). "
-            "The poses belong to other images, or the images were moved."
-        )
+    path, record, present = _present(data, without_photo)
     for frame, _ in present:
         check_pose(np.array(frame["transform_matrix"], np.float64), f"{path}: {frame['file_path']}")
     poses = np.tile(np.eye(4), (len(present), 1, 1))
@@ -86,6 +71,63 @@ def read_scene(data: Path) -> Cameras:
     )
 
 
+def read_lenses(data: Path, without_photo: Container[str] = ()) -> Float64[np.ndarray, "v 5"]:
+    """How the lens of each view that `read_scene` gives bends straight lines: k1 k2 p1 p2 k3 of OpenCV's model, zero for a pinhole.
+
+    Raises ValueError for a lens of another kind.
+    """
+    path, record, present = _present(data, without_photo)
+    return np.array([_lens(record | frame, path) for frame, _ in present], np.float64)
+
+
+def applied_transform(data: Path) -> Float64[np.ndarray, "4 4"]:
+    """What was done to the poses before they were written to transforms.json, as nerfstudio records it: from the frame of the
+    structure from motion to that of the file, scale included; the unit matrix where it tells nothing. Files written before
+    nerfstudio recorded it lie beside a folder colmap/sparse/0.
+
+    Raises ValueError where it is no transformation.
+    """
+    path = _transforms_of(data)
+    record = json.loads(path.read_text()) if path is not None else {}
+    untold = EARLY if path is not None and (path.parent / "colmap/sparse/0").is_dir() else np.eye(4)[:3]
+    try:
+        matrix = np.eye(4)
+        matrix[:3] = np.array(record.get("applied_transform", untold), np.float64)[:3]
+        matrix[:3] *= float(record.get("applied_scale", 1.0))
+        if not np.isfinite(matrix).all() or not abs(np.linalg.det(matrix)) > 0:
+            raise ValueError("it is flat, or holds what is no number")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} has an applied_transform or applied_scale that cannot be read ({error}); expected 3×4 numbers and one.") from error
+    return matrix
+
+
+def _present(data: Path, without_photo: Container[str]) -> tuple[Path, dict, list[tuple[dict, Path]]]:
+    """The transforms' file, what it holds, and the frames that count, each with its photo."""
+    path = _transforms_of(data)
+    if path is None:
+        raise ValueError(f"{data} holds no {' or '.join(_CANDIDATES)}. Make poses with `ns-process-data images`.")
+    try:
+        record = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}.") from error
+    frames = (record.get("frames") if isinstance(record, dict) else None) or []
+    if not frames:
+        raise ValueError(f"{path} lists no frames.")
+    lacking = next((k for f in frames for k in ("file_path", "transform_matrix") if k not in f), None)
+    if lacking:
+        raise ValueError(f"{path} has a frame without {lacking}.")
+    named = [path.parent / f["file_path"] for f in frames]
+    files = [_photo(path.parent, f["file_path"]) or (at if name in without_photo and "w" in record | f and "h" in record | f else None)
+             for f, at, name in zip(frames, named, view_names(named), strict=True)]
+    present = [(f, p) for f, p in zip(frames, files, strict=True) if p is not None]
+    if not present:
+        raise ValueError(
+            f"None of the {len(frames)} photos that {path} lists is there (first: {frames[0]['file_path']}). "
+            "The poses belong to other images, or the images were moved."
+        )
+    return path, record, present
+
+
 def check_undistorted(data: Path) -> None:
     """Raise ValueError when a scene's lenses distort: rays cast into a mesh are those of a pinhole."""
     path = _transforms_of(data)
@@ -93,7 +135,7 @@ def check_undistorted(data: Path) -> None:
     for holder in (record, *(record.get("frames") or [])):
         found = {k: holder[k] for k in ("k1", "k2", "k3", "k4", "p1", "p2") if holder.get(k)}
         if found:
-            raise ValueError(f"{path} has a distorting lens ({found}). Undistort the photos first (ns-process-data or colmap image_undistorter).")
+            raise ValueError(f"{path} has a distorting lens ({found}). Undistort the photos first (colmap image_undistorter).")
 
 
 def check_finite_poses(data: Path) -> None:
@@ -129,11 +171,14 @@ def _photo(folder: Path, name: str) -> Path | None:
 
 
 def _intrinsics(frame: dict, photo: Path) -> tuple[list[float], tuple[int, int]]:
-    """(fx fy cx cy), (height, width) of the photo as it is on disk."""
+    """(fx fy cx cy), (height, width) of the photo as it is on disk; where it is gone, as it was."""
     from PIL import Image
 
-    with Image.open(photo) as picture:
-        width, height = picture.size
+    if photo.is_file():
+        with Image.open(photo) as picture:
+            width, height = picture.size
+    else:
+        width, height = int(frame["w"]), int(frame["h"])
     if "fl_x" in frame:
         fx, fy = float(frame["fl_x"]), float(frame.get("fl_y", frame["fl_x"]))
     elif "camera_angle_x" in frame:
@@ -143,6 +188,16 @@ def _intrinsics(frame: dict, photo: Path) -> tuple[list[float], tuple[int, int]]
     scale_x, scale_y = width / float(frame.get("w", width)), height / float(frame.get("h", height))
     cx, cy = float(frame.get("cx", width / scale_x / 2)), float(frame.get("cy", height / scale_y / 2))
     return [fx * scale_x, fy * scale_y, cx * scale_x, cy * scale_y], (height, width)
+
+
+def _lens(holder: dict, path: Path) -> list[float]:
+    """k1 k2 p1 p2 k3 of what a frame and its file say together."""
+    told = dict(zip(("k1", "k2", "k3", "k4", "p1", "p2"), holder.get("distortion_params") or (), strict=False)) | holder
+    model = "OPENCV_FISHEYE" if told.get("is_fisheye") else told.get("camera_model", "OPENCV")
+    if model not in PERSPECTIVE or told.get("k4"):
+        raise ValueError(f"{path} has a lens of the kind {model}{' with k4' if told.get('k4') else ''}; expected a pinhole, or k1, k2, k3, p1 and p2 "
+                         "of OpenCV's model. Undistort the photos first (colmap image_undistorter).")
+    return [float(told.get(k) or 0) for k in LENS]
 
 
 def limited(cameras: Cameras, max_side: int) -> Cameras:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, Integer
+from jaxtyping import Bool, Float32, Int32, Int64, Integer
 
 from semquery.types import PartTree, Surface
 
@@ -170,3 +170,11 @@ def _merged(of_each: Sequence[Slices], first_pixel: Int64[np.ndarray, " o"], num
         items[np.repeat(free - slices.start[:-1], count) + np.arange(len(slices.items))] = slices.items.astype(items.dtype) + first
         free += count
     return Slices(items, start)
+
+
+def best_above(value: Float32[np.ndarray, " p"], parents: Int32[np.ndarray, " p"]) -> Float32[np.ndarray, " p"]:
+    """Of each part, the largest value of its own and those of the parts around it."""
+    best = value.tolist()
+    for part, parent in reversed(list(enumerate(parents.tolist()))):
+        best[part] = max(best[part], best[parent])
+    return np.array(best, np.float32)

@@ -27,10 +27,11 @@ from semquery.types import (
 )
 
 # artefact → the command that makes it, for the error of whoever misses it
+FROM_GEOMETRY = "(or semquery fit RUN --mesh MESH --data SCENE, semquery fit RUN --splats SPLATS --cameras SCENE, semquery surface RUN --rgbd DIR)"
 MADE_BY = {
-    "cameras.json": "ns-train semquery --data SCENE (or semquery fit RUN --mesh MESH --data SCENE)",
+    "cameras.json": f"ns-train semquery --data SCENE {FROM_GEOMETRY}",
     "masks": "semquery masks RUN --data SCENE",
-    "observed": "ns-train semquery --data SCENE (or semquery fit RUN --mesh MESH --data SCENE)",
+    "observed": f"ns-train semquery --data SCENE {FROM_GEOMETRY}",
     "field.safetensors": "semquery fit RUN",
     "surface.npz": "semquery fit RUN",
     "merge.npz": "semquery tree RUN",

@@ -7,17 +7,18 @@ ROOT = Path(__file__).parent.parent
 # Floors of the house, from the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"types"},
-    {"ultrametric", "compiled", "devices", "geometry", "borders", "pieces", "prompts", "scene", "manifest", "phrases", "spans", "boxes"},
+    {"ultrametric", "compiled", "devices", "geometry", "borders", "pieces", "prompts", "scene", "manifest", "phrases", "spans", "boxes", "loose_json"},
     {"linkage"},
-    {"masks", "field", "contrast", "hierarchy", "render", "discs", "zbuffer", "export", "facts", "relations"},
-    {"coverage", "evidence", "facility", "fit", "pictures", "vlm", "resolve", "procedural", "tabletop"},
-    {"text"},
+    {"masks", "field", "contrast", "hierarchy", "render", "discs", "zbuffer", "export", "splatting", "facts", "relations"},
+    {"rgbd", "coverage", "evidence", "facility", "fit", "pictures", "vlm", "resolve", "procedural", "tabletop"},
+    {"text", "segmenter", "attention"},
+    {"fusion", "lifting"},
     {"codebook"},
     {"groups", "parts", "views", "frames", "sightings", "query"},
     {"portraits", "strips"},
     {"labelling", "report"},
     {"understand", "ask"},
-    {"journal"},
+    {"journal", "segments"},
     {"store", "console"},
     {"opened"},
     {"stages"},
@@ -78,7 +79,7 @@ def test_only_the_store_writes_into_a_run():
     """No module below the store opens files for writing."""
     wrong = []
     for module, path in library().items():
-        if module != "__init__" and floor_of(module) < FLOOR["store"] and module not in ("procedural", "compiled", "manifest", "journal"):  # a scene is no run; a compiled kernel neither
+        if module != "__init__" and floor_of(module) < FLOOR["store"] and module not in ("procedural", "compiled", "manifest", "journal", "segments"):  # a scene is no run; a compiled kernel neither
             text = path.read_text()
             wrong += [f"{module}: {word}" for word in ("write_text", "write_bytes", '"wb"', "savez") if word in text]
     assert not wrong

@@ -19,6 +19,7 @@ from semquery.export.splats import (
     part_of_splats,
     read_splats,
     splats_of_parts,
+    usual_reach,
 )
 from semquery.types import Surface
 
@@ -76,6 +77,25 @@ def labels_by_hand(centres, chosen: Chosen, reach: float) -> tuple[list[set[int]
         allowed.append({-1} if least > reach else kept)
         distance.append(least)
     return allowed, distance
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_large_gaussian_reaches_as_far_as_it_is_large_and_a_small_one_three_voxels(scale):
+    ply = splats_at(np.zeros((4, 3)))
+    for k, sides in enumerate(([0.001, 0.4, 30.0, np.nan], [0.001, 0.1, 0.1, 1], [0.002, 0.1, 0.1, 1])):
+        ply["vertex"].data[f"scale_{k}"] = np.log(sides)
+    T = None if scale == 1 else np.diag([scale, scale, scale, 1.0])
+    far = usual_reach(ply, 0.1, T)
+    np.testing.assert_allclose(far[:3], [0.3, 2 * 0.4 * scale if scale == 1 else 1.2, 1.2], rtol=1e-6)  # 3 voxels, 2 σ, 12 voxels
+    assert 0.3 <= far[3] <= 1.2 + 1e-9
+
+
+def test_what_is_left_out_has_no_part_and_keeps_its_distance():
+    chosen = chosen_small()
+    ply = splats_at(chosen.surface.points[:3])
+    every, some = (labelled_splats(ply, chosen, 0.1, left_out=out) for out in (None, np.array([False, True, False])))
+    assert (rows_of(every)["part"] >= 0).all() and rows_of(some)["part"].tolist()[1] == -1
+    assert bits(rows_of(every)["part_distance"]) == bits(rows_of(some)["part_distance"])
 
 
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
@@ -298,12 +318,16 @@ def test_files_that_cannot_be_read_are_told_in_a_sentence(tmp_path):
     broken = {"cut.ply": whole[:-5], "head.ply": whole[:60], "other.splat": b"\x00\xff" * 64, "empty.ply": b"", "text.ply": b"hello"}
     for name, held in broken.items():
         (tmp_path / name).write_bytes(held)
-        with pytest.raises(ValueError, match=f"{name} cannot be read as PLY"):
+        told = "cannot be read as PLY .*is it whole" if held[:3] == b"ply" else "is empty" if not held else "is no PLY .*begins with.*SuperSplat turns .splat"
+        with pytest.raises(ValueError, match=f"{name} {told}"):
             read_splats(tmp_path / name)
     with pytest.raises(ValueError, match="There is no file .*gone.ply"):
         read_splats(tmp_path / "gone.ply")
-    with pytest.raises(ValueError, match="cannot be read as PLY"):
+    with pytest.raises(ValueError, match="is a folder; expected a splat PLY: one of empty.ply, head.ply, text.ply"):
         read_splats(tmp_path)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ValueError, match="bare is a folder; expected a splat PLY, and there is none in it"):
+        read_splats(tmp_path / "bare")
 
 
 def test_flat_splats_and_those_without_normals_are_splats_too(tmp_path):

@@ -257,7 +257,7 @@ def test_splats_far_from_the_surface_are_told_and_counted(run, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
     stages.export(run, tmp_path / "out", ("splats",), splats=Splats(splats_at(tmp_path / "some.ply", np.concatenate([points[:2], far]))))
     told = capsys.readouterr().out
-    assert "2 of 14 splats lie within" in told and "Few: are they in the capture's frame (--splats-transform)" in told
+    assert "2 of 14 splats lie on the surface" in told and "Few: are they in the capture's frame (--splats-transform)" in told
     stages.export(run, tmp_path / "out", ("splats",), splats=Splats(splats_at(tmp_path / "all.ply", points)))
     told = capsys.readouterr().out
     assert "12 of 12 splats" in told and "Few" not in told

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semquery.render import look_at
-from semquery.scene import check_undistorted, limited, photos_in, read_scene, scene_photos, view_names
+from semquery.scene import applied_transform, check_undistorted, limited, photos_in, read_lenses, read_scene, scene_photos, view_names
 from semquery.types import Cameras
 
 POSE = look_at(np.array([3.0, -2, 1]), np.zeros(3))
@@ -155,3 +155,40 @@ def test_a_distorting_lens_is_refused_where_a_pinhole_is_assumed(tmp_path):
             check_undistorted(tmp_path)
     (tmp_path / "transforms.json").write_text(json.dumps({"k1": 0.0, "frames": [{"k2": 0}]}))
     assert check_undistorted(tmp_path) is None
+
+
+def lens_of(folder, shared: dict, *frames: dict):
+    (folder / "a.png").write_bytes(b"")
+    frames = [{"file_path": "a.png", "transform_matrix": POSE.tolist(), **frame} for frame in frames or ({},)]
+    (folder / "transforms.json").write_text(json.dumps({"fl_x": 9.0, "w": 4, "h": 4, "frames": frames} | shared))
+    return read_lenses(folder)
+
+
+def test_lenses_are_told_for_all_photos_or_for_each(tmp_path):
+    assert lens_of(tmp_path, {}).tolist() == [[0, 0, 0, 0, 0]]
+    shared = {"camera_model": "OPENCV", "k1": 0.1, "k2": 0.2, "p1": 0.3, "p2": 0.4, "k3": 0.5, "k4": 0.0}
+    assert lens_of(tmp_path, shared, {}, {"k1": -0.1, "camera_model": "SIMPLE_RADIAL"}).tolist() == [[0.1, 0.2, 0.3, 0.4, 0.5], [-0.1, 0.2, 0.3, 0.4, 0.5]]
+    assert lens_of(tmp_path, {"distortion_params": [0.1, 0.2, 0.5, 0.0, 0.3, 0.4]}).tolist() == [[0.1, 0.2, 0.3, 0.4, 0.5]]
+
+
+@pytest.mark.parametrize("wrong, told", [({"camera_model": "OPENCV_FISHEYE", "k1": 0.1}, "OPENCV_FISHEYE"), ({"is_fisheye": True}, "OPENCV_FISHEYE"),
+                                         ({"camera_model": "EQUIRECTANGULAR"}, "EQUIRECTANGULAR"), ({"k4": 0.1}, "OPENCV with k4")])
+def test_lenses_of_other_kinds_are_refused(wrong, told, tmp_path):
+    with pytest.raises(ValueError, match=f"a lens of the kind {told}; expected a pinhole.*Undistort"):
+        lens_of(tmp_path, wrong)
+
+
+def test_what_was_done_to_the_poses_is_told_by_the_file_or_by_its_age(tmp_path):
+    def applied(record):
+        (tmp_path / "transforms.json").write_text(json.dumps(record))
+        return applied_transform(tmp_path)
+
+    turn = [[1, 0, 0, 2], [0, 0, 1, 0], [0, -1, 0, 0]]
+    assert applied({}).tolist() == np.eye(4).tolist()
+    assert applied({"applied_transform": turn, "applied_scale": 3}).tolist() == [[3, 0, 0, 6], [0, 0, 3, 0], [0, -3, 0, 0], [0, 0, 0, 1]]
+    for wrong in ({"applied_transform": [1, 2]}, {"applied_transform": np.zeros((3, 4)).tolist()}, {"applied_scale": "large"}):
+        with pytest.raises(ValueError, match="applied_transform or applied_scale that cannot be read"):
+            applied(wrong)
+    (tmp_path / "colmap/sparse/0").mkdir(parents=True)
+    assert applied({})[:3, :3].tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, -1]]
+    assert applied({"applied_transform": turn})[0, 3] == 2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from semquery.export.faces import part_of_face
-from semquery.export.splats import SH_C0
+from semquery.export.splats import SH_C0, read_T_world_splats
 from semquery.render import Mesh
 from semquery.spans import Spans
 from semquery.types import Surface
@@ -449,7 +449,7 @@ def test_splats_of_another_frame_are_turned_scaled_and_moved_into_that_of_the_ca
     ply.write(str(tmp_path / "splats.ply"))
     transform = tmp_path / "dataparser_transforms.json"
     transform.write_text(json.dumps({"transform": np.column_stack([turn, shift]).tolist(), "scale": scale}))
-    made = open_splats(tmp_path / "splats.ply", loaded, transform).fit(loaded)
+    made = open_splats(tmp_path / "splats.ply", loaded, read_T_world_splats(transform)).fit(loaded)
     np.testing.assert_allclose(made.items.surface.points, loaded.surface.points, atol=1e-4)
     rows = ply["vertex"].data
     own = covariances_of(log_scales_of(rows), np.stack([rows[f"rot_{k}"].astype(np.float64) for k in range(4)], 1))
@@ -492,7 +492,7 @@ def test_splats_that_lie_elsewhere_are_told(tmp_path):
     ply = splat_ply(loaded, random)
     ply["vertex"].data["x"] += 1000
     ply.write(str(tmp_path / "far.ply"))
-    with pytest.raises(ValueError, match="None of the 60 splats lies within 1.5 of the surface"):
+    with pytest.raises(ValueError, match="None of the 60 splats lies within reach of the surface"):
         open_splats(tmp_path / "far.ply", loaded)
     with pytest.raises(ValueError, match="There is no file"):
         open_splats(tmp_path / "gone.ply")

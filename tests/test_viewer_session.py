@@ -14,10 +14,10 @@ from session_helpers import PATIENCE, Gate, any_tree, ended, in_thread, steered,
 from semquery import stages
 from semquery.labelling import OutOfCalls
 from semquery.opened import Scene
+from semquery.spans import best_above
 from semquery.store import Run, RunError
 from semquery.types import MergeTree, NodeLabel
 from semquery.viewer import Heat, Loaded, Session, Shown, load
-from semquery.viewer.asking import best_above
 from semquery.viewer.steps import selected, walked_down, walked_up
 from semquery.vlm import Scripted, VlmError
 

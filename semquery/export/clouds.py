@@ -116,10 +116,13 @@ def _path(part: int, text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def highlighted_cloud(surface: Surface, parts: PartTree, hits: Sequence[Int[np.ndarray, " _"]]):
-    """The surface in muted grey, the first hit's points in bright red, those of further hits in orange; column `hit` = rank, 0 = none."""
+def highlighted_cloud(surface: Surface, parts: PartTree, hits: Sequence[Int[np.ndarray, " _"]], **columns: np.ndarray):
+    """The surface in muted grey, the first hit's points in bright red, those of further hits in orange; column `hit` = rank, 0 = none.
+
+    Any further columns [n] are written with them.
+    """
     grey = surface.colors.astype(np.float32).mean(1, keepdims=True)
     colors, rank = np.repeat(140 + 0.4 * (grey - 128), 3, axis=1), np.zeros(len(surface.points), np.int32)
     for i in reversed(range(len(hits))):
         colors[hits[i]], rank[hits[i]] = ((235, 30, 30) if i == 0 else (250, 160, 60)), i + 1
-    return point_cloud(surface.points, colors.round().clip(0, 255).astype(np.uint8), surface.normals, part=parts.part_of_point, hit=rank)
+    return point_cloud(surface.points, colors.round().clip(0, 255).astype(np.uint8), surface.normals, part=parts.part_of_point, hit=rank, **columns)

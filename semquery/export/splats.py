@@ -10,9 +10,9 @@ further fields differ and are kept, as are the byte order, the comments and whet
 Notation
   s Gaussians, in the order of the file.
 Conventions
-  A Gaussian belongs to the part of the surface point nearest to its centre, if that is within reach. Its size and opacity do
-  not matter: one far larger than the reach, which spans several parts, has the part at its centre, and one that is nearly
-  transparent has a part like any other. A Gaussian whose centre is no finite number has none.
+  A Gaussian belongs to the part of the surface point nearest to its centre, if that is within reach: three voxels, more for a
+  Gaussian that is itself larger. One that spans several parts has the part at its centre; opacity does not matter. A Gaussian
+  whose centre is no finite number has none.
   Distances are in world units. Centres are taken for world coordinates unless `T_world_splats` says how to get there: it may
   scale, as a trainer's own frame does.
 """
@@ -22,13 +22,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, Int64, Integer
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, Integer
 
 from semquery.export.chosen import Chosen
+from semquery.scene import applied_transform
 
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 √π)
 CHUNK = 1 << 18  # Gaussians looked up at a time
-REACH = 3.0  # voxels from a Gaussian's centre to the surface within which it has a part, unless told otherwise
+REACH, MOST_REACH = 3.0, 12.0  # voxels from a Gaussian's centre to the surface within which it has a part, unless told otherwise;
+SPAN = 2.0  # and between the two as many standard deviations of its longest axis
 CENTRE = ("x", "y", "z")
 COLOR = ("f_dc_0", "f_dc_1", "f_dc_2")
 NEEDED = (*CENTRE, *COLOR, "opacity", "scale_0", "scale_1", "rot_0", "rot_1", "rot_2", "rot_3")
@@ -43,12 +45,11 @@ def read_splats(path: Path):
     """
     from plyfile import PlyData, PlyParseError
 
+    _check_begins_as_ply(path)
     try:
         ply = PlyData.read(str(path))
-    except FileNotFoundError as error:
-        raise ValueError(f"There is no file {path}.") from error
     except (PlyParseError, OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as PLY ({error}); export the splats as an uncompressed PLY.") from error
+        raise ValueError(f"{path} cannot be read as PLY ({error}); is it whole? Export the splats again, as an uncompressed PLY.") from error
     try:
         check_splats(ply)
     except ValueError as error:
@@ -56,23 +57,32 @@ def read_splats(path: Path):
     return ply
 
 
-def read_T_world_splats(path: Path | None) -> Float64[np.ndarray, "4 4"] | None:
-    """From the trainer's frame to the capture's: the inverse of what nerfstudio's dataparser did to the poses; None for no file.
+def read_T_world_splats(path: Path | None, data: Path | None = None) -> Float64[np.ndarray, "4 4"] | None:
+    """From the frame of the splats to that of the capture's poses; None for no file.
 
-    Raises ValueError for a file that is no dataparser_transforms.json.
+    `path`: the dataparser_transforms.json of the nerfstudio run that trained them, which leads from the frame of the structure from
+    motion to that run's; or a transforms.json with nerfstudio's applied_transform, for splats in the frame of the structure from motion
+    itself. `data`: the transforms.json (or its folder) whose poses are meant; without it they are those of the structure from motion,
+    as a run of `ns-train` has them. Raises ValueError for a file that is neither.
     """
     if path is None:
         return None
     try:
         record = json.loads(path.read_bytes())
-        matrix = np.eye(4)
-        matrix[:3] = np.array(record["transform"], np.float64)[:3] * float(record["scale"])
-        if not np.isfinite(matrix).all() or not float(record["scale"]):
-            raise ValueError("a number that is none, or a scale of 0")
-        return np.linalg.inv(matrix)
+        if "frames" in record:
+            return applied_transform(path)
+        matrix, scale = np.eye(4), float(record["scale"])
+        matrix[:3] = np.array(record["transform"], np.float64)[:3]
+        if data is not None:  # poses were changed before they were saved, and the run's transform and scale include that
+            applied = applied_transform(data)
+            unit = abs(np.linalg.det(applied)) ** (1 / 3)
+            matrix, scale = matrix @ np.linalg.inv(np.diag([1 / unit] * 3 + [1]) @ applied), scale / unit
+        if not np.isfinite(matrix).all() or not scale > 0:
+            raise ValueError("a number that is none, or a scale that is not above 0")
+        return np.linalg.inv(np.diag([scale] * 3 + [1]) @ matrix)
     except (OSError, ValueError, KeyError, TypeError, np.linalg.LinAlgError) as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}); expected nerfstudio's dataparser_transforms.json, "
-                         "with a 3×4 transform and a scale.") from error
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}); expected nerfstudio's dataparser_transforms.json with a "
+                         "3×4 transform and a scale, or a transforms.json.") from error
 
 
 def check_splats(ply) -> None:
@@ -83,8 +93,9 @@ def check_splats(ply) -> None:
     kinds = ply["vertex"].data.dtype
     lacking = [name for name in NEEDED if name not in kinds.names]
     if lacking:
+        plain = "; of ns-export gaussian-splat they come with --ply-color-mode sh_coeffs" if lacking == list(COLOR) else ""
         raise ValueError(f"This PLY is no splat PLY, it has no field {', '.join(lacking)}; expected {', '.join(NEEDED)} "
-                         "(colours as spherical harmonics).")
+                         f"(colours as spherical harmonics{plain}).")
     rest = _rest(ply)
     if len(rest) not in NUM_REST or set(rest) != {f"f_rest_{k}" for k in range(len(rest))}:
         raise ValueError(f"This PLY has {len(rest)} fields f_rest; expected f_rest_0 to f_rest_8, _23 or _44 (degree 1, 2 or 3), or none.")
@@ -97,18 +108,19 @@ def check_splats(ply) -> None:
 
 
 def part_of_splats(
-    ply, chosen: Chosen, reach: float, T_world_splats: Float[np.ndarray, "4 4"] | None = None
+    ply, chosen: Chosen, reach: float | None = None, T_world_splats: Float[np.ndarray, "4 4"] | None = None
 ) -> tuple[Int32[np.ndarray, " s"], Float32[np.ndarray, " s"]]:
     """The smallest chosen part at each Gaussian, and how far the nearest surface point is, whatever part that belongs to.
 
-    -1 where the nearest point is out of reach or not chosen; the distance of a centre that is no finite number is infinite.
-    Raises ValueError for a reach that is not positive.
+    -1 where the nearest point is out of reach (world units; None: `usual_reach`) or not chosen; the distance of a centre that is no
+    finite number is infinite. Raises ValueError for a reach that is not positive.
     """
     from scipy.spatial import cKDTree
 
-    if not reach > 0:
+    if reach is not None and not reach > 0:
         raise ValueError(f"Splats within a reach of {reach} were asked for; expected a positive length in world units.")
     check_splats(ply)
+    far = usual_reach(ply, chosen.surface.voxel_size, T_world_splats) if reach is None else np.full(len(ply["vertex"].data), float(reach))
     solid = np.isfinite(chosen.surface.points).all(1)
     points, centres = chosen.surface.points[solid], _centres(ply, T_world_splats)
     tree = cKDTree(points, compact_nodes=False, balanced_tree=False)  # its other layouts are slow for Gaussians far from the surface
@@ -119,19 +131,33 @@ def part_of_splats(
     known = known[_neighbours_together(centres[known], points)]
     for rows in np.split(known, range(CHUNK, len(known), CHUNK)):
         away, near = tree.query(centres[rows], workers=-1)
-        part[rows] = np.where(away <= reach, of_point[near], -1)
+        part[rows] = np.where(away <= far[rows], of_point[near], -1)
         distance[rows] = np.minimum(away, np.finfo(np.float32).max)
     return part, distance
 
 
-def labelled_splats(ply, chosen: Chosen, reach: float, T_world_splats: Float[np.ndarray, "4 4"] | None = None):
-    """The same splats (a new PlyData) with two fields more: int32 `part` and float32 `part_distance`, as `part_of_splats` gives them.
+def usual_reach(ply, voxel_size: float, T_world_splats: Float[np.ndarray, "4 4"] | None = None) -> Float64[np.ndarray, " s"]:
+    """How far each Gaussian may be from the surface to belong to it, world units: half of what a large one covers lies inside of a thing."""
+    rows = ply["vertex"].data
+    names = [name for name in ("scale_0", "scale_1", "scale_2") if name in rows.dtype.names]
+    longest = np.exp(np.nan_to_num(np.max([rows[name].astype(np.float64) for name in names], axis=0)).clip(-60, 60))
+    scale = 1.0 if T_world_splats is None else float(abs(np.linalg.det(T_world_splats[:3, :3]))) ** (1 / 3)
+    return (SPAN * scale * longest).clip(REACH * voxel_size, MOST_REACH * voxel_size)
+
+
+def labelled_splats(
+    ply, chosen: Chosen, reach: float | None = None, T_world_splats: Float[np.ndarray, "4 4"] | None = None,
+    left_out: Bool[np.ndarray, " s"] | None = None,
+):
+    """The same splats (a new PlyData) with two fields more: int32 `part` and float32 `part_distance`, as `part_of_splats` gives them;
+    those `left_out` have no part.
 
     All other fields keep every bit, their order and that of the Gaussians. The two fields of an earlier export are replaced.
     A viewer that ignores the header, as the original one does, needs the files without further fields: those of
     `highlighted_splats` and `splats_of_parts`. Raises ValueError where a field `part` is someone else's.
     """
-    found = dict(zip(ADDED, part_of_splats(ply, chosen, reach, T_world_splats), strict=True))
+    part, distance = part_of_splats(ply, chosen, reach, T_world_splats)
+    found = dict(zip(ADDED, (part if left_out is None else np.where(left_out, np.int32(-1), part), distance), strict=True))
     rows = ply["vertex"].data
     kinds = {name: rows.dtype[name].newbyteorder("=") for name in ADDED if name in rows.dtype.names}
     if kinds and kinds != ADDED:
@@ -183,6 +209,22 @@ def splats_of_parts(
         if end > begin:
             rows = np.asarray(ply["vertex"].data)[np.sort(held[begin:end])]
             yield part, PlyData([_element(ply, rows)], ply.text, ply.byte_order, ply.comments, ply.obj_info)
+
+
+def _check_begins_as_ply(path: Path) -> None:
+    """Raises ValueError for what is there and no PLY, or not there."""
+    if path.is_dir():
+        inside = sorted(str(found.relative_to(path)) for found in path.rglob("*.ply"))[-3:]
+        raise ValueError(f"{path} is a folder; expected a splat PLY{': one of ' + ', '.join(inside) if inside else ', and there is none in it'}.")
+    try:
+        with path.open("rb") as file:
+            begins = file.read(3)
+    except OSError as error:
+        raise ValueError(f"There is no file {path}." if isinstance(error, FileNotFoundError) else f"{path} cannot be read ({error}).") from error
+    if begins != b"ply":
+        what = "is empty" if not begins else f"is no PLY (it begins with {begins!r})"
+        raise ValueError(f"{path} {what}; export the splats as an uncompressed PLY, as all trainers do (SuperSplat turns .splat, .spz and the like "
+                         "into one).")
 
 
 def _centres(ply, T_world_splats: Float[np.ndarray, "4 4"] | None) -> Float64[np.ndarray, "s 3"]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 
 from semquery.ask import AskAnswer, AskConfig, Subject, ask
 from semquery.labelling import Asker
@@ -19,7 +19,7 @@ from semquery.phrases import Phrase, is_plain
 from semquery.query import QueryConfig, Searcher
 from semquery.query.matching import checked
 from semquery.relations import Frame, Places, frame_of, places
-from semquery.spans import Spans
+from semquery.spans import Spans, best_above
 from semquery.store import Run, RunError
 from semquery.text import PictureEncoder, TextEncoder, encoder_from
 from semquery.types import Cameras, Codebook, NodeLabel, PartTree, Surface
@@ -132,6 +132,10 @@ class Scene:
         if not self.asks_where(checked_text(text), phrase):
             return ()
         return self.searcher.resolution(self.searcher.understood(text, phrase), self.places(view)).steps
+
+    def relevancy(self, text: str) -> Float32[np.ndarray, " p"]:
+        """How well every part, or a part around it if that does better, fits a text, 0..1. Raises ValueError for a text that says nothing."""
+        return best_above(np.array(self.searcher.match(checked(checked_text(text))).score, np.float32), self.tree.parents)
 
     def missing(self, text: str, view: str | None = None, phrase: Phrase | None = None) -> str:
         """Why a query finds nothing, in a sentence: what cannot be told, or what comes nearest and how likely it is to be meant."""

@@ -1,10 +1,13 @@
 """What several stages share: progress, photos, the device."""
 
+from collections.abc import Sequence
+
 import torch
 
 from semquery.pictures import load_photo
+from semquery.store import Run, RunError
 
-__all__ = ["default_device", "load_photo", "progress"]
+__all__ = ["check_same_views", "default_device", "load_photo", "progress"]
 
 
 def progress(items, what: str, total: int | None = None):
@@ -19,3 +22,13 @@ def progress(items, what: str, total: int | None = None):
 
 def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_same_views(run: Run, names: Sequence[str]) -> None:
+    """Raise when the run's masks are of other views: then it is the run of another scene."""
+    held = set(run.masked_views())
+    if held and not held <= set(names):
+        raise RunError(
+            f"{run.path} belongs to another scene: it holds masks of {sorted(held)[:3]}…, this scene has "
+            f"{sorted(names)[:3]}…. Use another run directory, or --overwrite to replace what is there."
+        )

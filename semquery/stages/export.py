@@ -22,22 +22,24 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Bool, Float64, Int32
 
 from semquery.export import Chosen, boxes_json, boxes_lines, cloud_of_part, labelled_cloud, tree_json
 from semquery.export.coco import coco_record, id_pngs, mask_pngs
 from semquery.export.faces import check_mesh
 from semquery.export.glb import glb_bytes
-from semquery.export.splats import REACH, highlighted_splats, labelled_splats, read_splats, read_T_world_splats, splats_of_parts
+from semquery.export.splats import highlighted_splats, labelled_splats, read_splats, splats_of_parts
 from semquery.facts import up_direction
 from semquery.opened import Shapes
 from semquery.opened.doors import checked_number, checked_text
 from semquery.query.matching import checked
 from semquery.render import Mesh, load_colored_mesh
+from semquery.splatting import gaussians_of
 from semquery.stages.answer import opened, photo_of
 from semquery.stages.common import progress
 from semquery.stages.exported import NAMED, RECORD, folder_at, forget, json_bytes, own_folder, recorded, write
-from semquery.store import Run, slug
+from semquery.stages.splats import SplatScene, cleaned, given_splats, own_splats
+from semquery.store import Run, RunError, slug
 from semquery.strips import answer_picture
 from semquery.types import Hit
 from semquery.views import levels_picture, png_bytes
@@ -58,11 +60,12 @@ class Splats:
     """The Gaussian splats of the same capture."""
 
     splats: Path | None = None
-    """A trained 3DGS scene (PLY). Written again with the part of each splat."""
+    """A trained 3DGS scene (PLY), written again with the part of each splat; of a run made from splats (semquery fit --splats) those."""
     splats_transform: Path | None = None
     """Where the splats are not in the frame of the capture's poses but in that of their nerfstudio run: its dataparser_transforms.json."""
     reach: float | None = None
-    """How far a splat's centre may be from the surface to belong to a part, in the capture's unit; three voxels by default."""
+    """How far a splat's centre may be from the surface to belong to a part, in the capture's unit; by default three
+    voxels, and up to twelve for splats that are that large themselves."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,13 @@ class Job:
     mesh: Mesh | None = None
     splats: Any = None  # as they came, a plyfile.PlyData; None for none
     T_world_splats: Float64[np.ndarray, "4 4"] | None = None
-    reach: float = 0.0  # world units
+    reach: float | None = None  # world units; None: as large Gaussians have it, and three voxels for the others
+    left_out: Bool[np.ndarray, " s"] | None = None  # splats that are no surface, of a run that was made from splats
 
     @cached_property
     def labelled(self) -> Any:
         """The splats with their parts (plyfile.PlyData)."""
-        return labelled_splats(self.splats, self.chosen, self.reach, self.T_world_splats)
+        return labelled_splats(self.splats, self.chosen, self.reach, self.T_world_splats, self.left_out)
 
     @property
     def part_of_splat(self) -> Int32[np.ndarray, " s"]:
@@ -99,10 +103,11 @@ def export(
     made from a mesh, that mesh: the GLB has its faces. What is given is read before the first file is written. Raises RunError for
     what the run lacks, NotFound (a ValueError) for a query without an answer, ValueError for what does not fit.
     """
-    asked = _checked(formats, splats, mesh, part, query)
-    job = _job(run, part, query, splats, mesh)
+    scene = _splat_scene(run, formats, splats)
+    asked = _checked(formats, scene, splats.reach, mesh, part, query)
+    job = _job(run, part, query, scene, splats.reach, mesh)
     _tell(job, query)
-    folder = folder_at(out or own_folder(run, () if part is None else job.chosen.tops, query), run, splats.splats, mesh)
+    folder = folder_at(out or own_folder(run, () if part is None else job.chosen.tops, query), run, scene and scene.path, mesh)
     record, written = recorded(folder), []
     for each in asked:
         names = []
@@ -119,7 +124,26 @@ def export(
 # -------------------------------------------------------------------- before anything is written
 
 
-def _checked(formats: Sequence[str], splats: Splats, mesh: Path | None, part: Any, query: str | None) -> tuple[str, ...]:
+def _splat_scene(run: Run, formats: Sequence[str], given: Splats) -> SplatScene | None:
+    """The splats that are meant: those given, or where splats are wanted those that the run was made from.
+
+    Raises ValueError where they are wanted and there are none, RunError where the run's are gone.
+    """
+    if given.splats is not None:
+        return given_splats(run, given.splats, given.splats_transform)
+    own = own_splats(run) if "splats" in formats and given.splats_transform is None else None
+    if own is None and "splats" in formats:
+        raise ValueError("The format splats labels the splats of a trained scene, and none were given: --splats SCENE.ply")
+    if own is None and (given.splats_transform is not None or given.reach is not None):
+        raise ValueError("--splats-transform and --reach say where splats lie, and none were given: --splats SCENE.ply")
+    if own is not None and not own.path.is_file():
+        raise RunError(f"{run.path} was made from the splats {own.path}, which are not there any more. Say where they are now: --splats SCENE.ply")
+    return own
+
+
+def _checked(
+    formats: Sequence[str], scene: SplatScene | None, reach: float | None, mesh: Path | None, part: Any, query: str | None
+) -> tuple[str, ...]:
     """The formats, each once. Raises ValueError for what does not go together."""
     known = get_args(Format)
     wrong = [each for each in formats if each not in known]
@@ -127,26 +151,24 @@ def _checked(formats: Sequence[str], splats: Splats, mesh: Path | None, part: An
         raise ValueError(f"{f'There is no format {wrong[0]!r}' if wrong else 'No format was named'}; formats are {', '.join(known)}.")
     if part is not None and query is not None:
         raise ValueError("--part and --query both say what is exported: give one of them.")
-    if "splats" in formats and splats.splats is None:
-        raise ValueError("The format splats labels the splats of a trained scene, and none were given: --splats SCENE.ply")
-    if splats.splats is None and (splats.splats_transform is not None or splats.reach is not None):
-        raise ValueError("--splats-transform and --reach say where splats lie, and none were given: --splats SCENE.ply")
-    if splats.reach is not None and not 0 < splats.reach < float("inf"):
-        raise ValueError(f"--reach is {splats.reach:g}; expected a distance above 0, in the capture's unit.")
-    given: dict[str, Path | None] = {"glb": mesh, "splats": splats.splats}  # whoever gives what a format takes wants the format
-    return tuple(dict.fromkeys((*formats, *(name for name, path in given.items() if path is not None))))
+    if reach is not None and not 0 < reach < float("inf"):
+        raise ValueError(f"--reach is {reach:g}; expected a distance above 0, in the capture's unit.")
+    given = {"glb": mesh, "splats": scene}  # whoever gives what a format takes wants the format
+    return tuple(dict.fromkeys((*formats, *(name for name, one in given.items() if one is not None))))
 
 
-def _job(run: Run, part: int | Sequence[int] | None, query: str | None, splats: Splats, mesh: Path | None) -> Job:
+def _job(
+    run: Run, part: int | Sequence[int] | None, query: str | None, scene: SplatScene | None, reach: float | None, mesh: Path | None
+) -> Job:
     chosen, hit, title = _of_parts(run, part) if query is None else _of_query(run, checked(checked_text(query)))
-    reach = REACH * chosen.surface.voxel_size if splats.reach is None else splats.reach
     faces = None if mesh is None else load_colored_mesh(mesh)
-    scene = None if splats.splats is None else read_splats(splats.splats)
+    ply, T = (None, None) if scene is None else (read_splats(scene.path), scene.T_world_splats)
     if faces is not None:
         check_mesh(faces, chosen.surface, mesh)
-    job = Job(run, chosen, hit, title, faces, scene, read_T_world_splats(splats.splats_transform), reach)
-    if scene is not None and not (job.part_of_splat >= 0).any():
-        raise ValueError(f"None of the {len(job.part_of_splat)} splats lies within {reach:.3g} of the surface of the chosen parts. If they are in "
+    left_out = None if ply is None or own_splats(run) is None else ~cleaned(gaussians_of(ply), scene.cleaning).kept
+    job = Job(run, chosen, hit, title, faces, ply, T, reach, left_out)
+    if ply is not None and not (job.part_of_splat >= 0).any():
+        raise ValueError(f"None of the {len(job.part_of_splat)} splats lies within reach of the surface of the chosen parts. If they are in "
                          "the frame of their nerfstudio run, give --splats-transform; if they only lie farther off, --reach.")
     return job
 
@@ -160,7 +182,7 @@ def _tell(job: Job, query: str | None) -> None:
         inside, total = int((job.part_of_splat >= 0).sum()), len(job.part_of_splat)
         few = job.chosen.is_whole and inside < FEW * total
         why = " Few: are they in the capture's frame (--splats-transform), and is the surface near them (--reach)?" if few else ""
-        print(f"export: {inside} of {total} splats lie within {job.reach:.3g} of the surface of the chosen parts.{why}")
+        print(f"export: {inside} of {total} splats lie on the surface of the chosen parts or near it.{why}")
 
 
 def _of_parts(run: Run, part: int | Sequence[int] | None) -> tuple[Chosen, Hit | None, str]:

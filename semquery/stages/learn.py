@@ -10,6 +10,8 @@ from semquery.field import FeatureField
 from semquery.fit import FieldFit, FitConfig, ViewPixels, checkpoint_tensors, labels_at, load_checkpoint_tensors
 from semquery.geometry import bulk_box, fuse
 from semquery.parts import TreeConfig, build_part_tree
+from semquery.splatting.features import VectorField
+from semquery.stages.blending import Placed, open_rasterised, splats_of
 from semquery.stages.common import default_device, progress
 from semquery.store import Run, RunError
 from semquery.types import MaskStack, Observation, PartTree
@@ -34,8 +36,13 @@ def load_observations(run: Run) -> dict[str, Observation]:
     return {name: run.observation(name) for name in views}
 
 
-def open_fit(run: Run, config: FitConfig, field: FeatureField | None = None, device: torch.device | None = None) -> FieldFit:
-    """Masks and surface points of a run, ready to train a field on."""
+def open_fit(
+    run: Run, config: FitConfig, field: FeatureField | None = None, device: torch.device | None = None, splats: Placed | None = None
+) -> FieldFit:
+    """Masks and surface points of a run, ready to train a field on.
+
+    `splats`: the Gaussians that carry rasterised features; by default those the run was made from. Raises RunError for a run without.
+    """
     run.need("masks")
     seen = load_observations(run)
     masked = set(run.masked_views())
@@ -44,22 +51,33 @@ def open_fit(run: Run, config: FitConfig, field: FeatureField | None = None, dev
         for name, o in seen.items() if name in masked
     }
     torch.manual_seed(config.seed)
-    if field is None:
-        field = FeatureField(config.field).to(device or default_device())
+    device = device or (default_device() if field is None else field.box.device)
+    is_rasterised = config.feature_rendering == "rasterised"
+    if is_rasterised and config.rasterised.carried_by == "vectors":
+        if field is not None:
+            raise ValueError("Vectors of Gaussians take the place of a field, and a field was given: set rasterised.carried_by to field.")
+        return open_rasterised(run, config, None, views, seen, splats or splats_of(run), device)
+    field = FeatureField(config.field).to(device) if field is None else field
     observed = [o.points for o in seen.values() if len(o.points)]
     if observed:
         field.set_box(bulk_box(np.concatenate(observed)))
+    if is_rasterised:
+        return open_rasterised(run, config, field, views, seen, splats or splats_of(run), device)
     return FieldFit(field, views, config)
 
 
-def fit(run: Run, config: FitConfig = FitConfig(), overwrite: bool = False, device: torch.device | None = None) -> None:
-    """Train the feature field on the run's surface points → field.safetensors, surface.npz."""
+def fit(
+    run: Run, config: FitConfig = FitConfig(), overwrite: bool = False, device: torch.device | None = None, splats: Placed | None = None
+) -> None:
+    """Train the feature field on the run's surface points → field.safetensors, surface.npz. `splats` as in `open_fit`."""
     run.need("masks"), run.need("observed")
+    if config.feature_rendering == "rasterised" and splats is None:
+        splats = splats_of(run)  # before the run records that it began
     if not run.begin("fit", config, inputs=("masks", "observed"), overwrite=overwrite):
         print("fit: already done")
         return
     start = time.time()
-    trainer = open_fit(run, config, device=device)
+    trainer = open_fit(run, config, device=device, splats=splats)
     optimizer = trainer.optimizer()
     first = _resume(run, trainer.field, optimizer)
     bar = progress(None, "field", total=config.steps)
@@ -79,7 +97,7 @@ def fit(run: Run, config: FitConfig = FitConfig(), overwrite: bool = False, devi
     run.done("fit", time.time() - start, seed=config.seed)
 
 
-def _resume(run: Run, field: FeatureField, optimizer: torch.optim.Adam) -> int:
+def _resume(run: Run, field: FeatureField | VectorField, optimizer: torch.optim.Adam) -> int:
     """Load an interrupted training, if there is one; the step to go on from."""
     if not (run / "fit.partial.safetensors").exists():
         return 0
@@ -89,7 +107,7 @@ def _resume(run: Run, field: FeatureField, optimizer: torch.optim.Adam) -> int:
     return int(facts["step"])
 
 
-def finish_fit(run: Run, field: FeatureField, config: FitConfig) -> None:
+def finish_fit(run: Run, field: FeatureField | VectorField, config: FitConfig) -> None:
     """Fuse the observed points, give each its feature, and write the field and the surface."""
     cameras, seen = run.cameras(), load_observations(run)
     eyes = {name: T[:3, 3] for name, T in zip(cameras.names, cameras.T_world_cam, strict=True)}

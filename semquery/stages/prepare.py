@@ -1,4 +1,4 @@
-"""Before anything is learnt: masks of the photos, and the surface points of a mesh."""
+"""Before anything is learnt: masks of the photos, and the surface points of a mesh (those of splats: `observing.py`)."""
 
 import time
 from collections.abc import Sequence
@@ -10,10 +10,13 @@ import numpy as np
 from semquery.masks import MaskFolder, MaskSource, Sam, identity, on_white
 from semquery.pictures import contact_sheet, resized
 from semquery.scene import limited
-from semquery.stages.common import load_photo, progress
+from semquery.stages.common import check_same_views, load_photo, progress
+from semquery.stages.observing import observe_splats
 from semquery.store import Run, RunError
 from semquery.types import Cameras
 from semquery.views import png_bytes
+
+__all__ = ["check_same_views", "make_masks", "observe_mesh", "observe_splats"]
 
 Views = Sequence[tuple[str, Path]]  # name and photo of each view
 WORTH_TELLING = 60.0  # seconds: what takes longer is announced
@@ -86,16 +89,6 @@ def _tell_cost(seconds: float, num_views: int) -> None:
     if num_views * seconds > WORTH_TELLING:
         tqdm.write(f"masks: {seconds:.1f} s for the first view, about {num_views * seconds / 60:.0f} minutes for all {num_views}; "
                    "interrupted, it goes on where it stopped")
-
-
-def check_same_views(run: Run, names: Sequence[str]) -> None:
-    """Raise when the run's masks are of other views: then it is the run of another scene."""
-    held = set(run.masked_views())
-    if held and not held <= set(names):
-        raise RunError(
-            f"{run.path} belongs to another scene: it holds masks of {sorted(held)[:3]}…, this scene has "
-            f"{sorted(names)[:3]}…. Use another run directory, or --overwrite to replace what is there."
-        )
 
 
 def _report_masks(names: Sequence[str], counts: np.ndarray, source: MaskSource) -> None:

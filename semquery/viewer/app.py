@@ -16,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from semquery.export.splats import read_T_world_splats
 from semquery.spans import Spans
 from semquery.stages.label import vlm_of
+from semquery.stages.splats import SplatScene, given_splats, own_splats
 from semquery.store import Run, RunError
 from semquery.types import PartTree
 from semquery.viewer.canvas import Canvas
@@ -46,11 +48,15 @@ class ViewConfig:
     mesh: Path | None = None
     """Draw the faces of this mesh, of which the run was made (semquery fit --mesh), instead of points."""
     splats: Path | None = None
-    """Draw the Gaussian splats of this trained 3DGS scene (PLY) of the same capture instead of points."""
+    """Draw the Gaussian splats of this trained 3DGS scene (PLY) of the same capture instead of points; of a run that was made from splats
+    (semquery fit --splats) those are drawn."""
     splats_transform: Path | None = None
     """Where the splats are not in the frame of the capture's poses but in that of their nerfstudio run: its dataparser_transforms.json."""
     reach: float | None = None
-    """How far a splat's centre may be from the surface to belong to a part, in the capture's unit; three voxels by default."""
+    """How far a splat's centre may be from the surface to belong to a part, in the capture's unit; by default three
+    voxels, and up to twelve for splats that are that large themselves."""
+    points: bool = False
+    """Draw points, of a run that was made from splats, too."""
 
 
 class Viewer:
@@ -64,7 +70,8 @@ class Viewer:
         check_run(run)
         self.config, self.port = config, free_port(config.host, config.port)
         loaded, self.missing = opened(run)
-        elements = elements_of(config, loaded)
+        own = own_splats(run) if config.splats is None else given_splats(run, config.splats, config.splats_transform)
+        elements = elements_of(config, loaded, own)
         self.session = Session(run, loaded, vlm if vlm is not None else vlm_of(run))
         if self.missing:
             self.session.trouble(self.missing)
@@ -125,10 +132,11 @@ def in_one_piece(run: Run, why: str) -> Loaded | None:
     return Loaded(surface, tree, {}, cameras, Spans(tree, surface), None, why)
 
 
-def elements_of(config: ViewConfig, loaded: Loaded | None) -> Elements:
-    """What draws the surface. Raises ValueError for what cannot be read, does not lie where the run does, or goes not together."""
-    if config.mesh is not None and config.splats is not None:
-        raise ValueError("--mesh and --splats both say what is drawn: give one of them.")
+def elements_of(config: ViewConfig, loaded: Loaded | None, own: SplatScene | None = None) -> Elements:
+    """What draws the surface; `own`: the splats that are given, or that it was made from. Raises ValueError for what cannot be read, does not lie where the
+    run does, or goes not together."""
+    if (config.mesh is not None) + (config.splats is not None) + config.points > 1:
+        raise ValueError("--mesh, --splats and --points say what is drawn: give one of them.")
     if config.splats is None and (config.splats_transform is not None or config.reach is not None):
         raise ValueError("--splats-transform and --reach say where splats lie, and none were given: --splats SCENE.ply")
     if config.reach is not None and not 0 < config.reach < float("inf"):
@@ -136,7 +144,10 @@ def elements_of(config: ViewConfig, loaded: Loaded | None) -> Elements:
     if config.mesh is not None:
         return open_mesh(config.mesh, loaded)
     if config.splats is not None:
-        return open_splats(config.splats, loaded, config.splats_transform, config.reach)
+        given = own or SplatScene(config.splats, read_T_world_splats(config.splats_transform))
+        return open_splats(given.path, loaded, given.T_world_splats, config.reach)
+    if own is not None and own.path.is_file() and not config.points:
+        return open_splats(own.path, loaded, own.T_world_splats)
     return PointElements()
 
 

@@ -1,14 +1,7 @@
-"""What a session asks of a scene: the answers and the relevancy of a query, against other negatives, and the first question early.
-
-Notation
-  p parts.
-"""
+"""What a session asks of a scene: the answers and the relevancy of a query, against other negatives, and the first question early."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from jaxtyping import Float32, Int32
 
 from semquery.opened import Found, Scene
 from semquery.viewer.loaded import told
@@ -35,15 +28,7 @@ def look_up(scene: Scene, text: str) -> LookedUp:
 
 def heat_of(scene: Scene, text: str) -> Heat:
     """The relevancy of every part, or of a part around it if that fits better. Raises ValueError for a text that says nothing."""
-    return Heat(text, best_above(np.array(scene.searcher.match(text).score, np.float32), scene.tree.parents))
-
-
-def best_above(value: Float32[np.ndarray, " p"], parents: Int32[np.ndarray, " p"]) -> Float32[np.ndarray, " p"]:
-    """Of each part, the largest value of its own and those of the parts around it."""
-    best = value.tolist()
-    for part, parent in reversed(list(enumerate(parents.tolist()))):
-        best[part] = max(best[part], best[parent])
-    return np.array(best, np.float32)
+    return Heat(text, scene.relevancy(text))
 
 
 def against(scene: Scene, texts: Sequence[str]) -> Scene:

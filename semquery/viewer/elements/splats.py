@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 
 from semquery.export import Chosen
-from semquery.export.splats import CENTRE, COLOR, REACH, SH_C0, part_of_splats, read_splats, read_T_world_splats
+from semquery.export.splats import CENTRE, COLOR, SH_C0, part_of_splats, read_splats
 from semquery.viewer.elements.chunked import Chunked, Position, items_at
 from semquery.viewer.elements.chunks import Content
 from semquery.viewer.loaded import Loaded
@@ -55,17 +55,18 @@ class SplatElements(Chunked):
     """The splats of a PLY."""
 
     def __init__(self, ply: Any, T_world_splats: Float[np.ndarray, "4 4"] | None = None, reach: float | None = None) -> None:
-        """`ply`: plyfile.PlyData. `reach`: from a Gaussian's centre to the surface, world units; three voxels where it is None."""
+        """`ply`: plyfile.PlyData. `reach`: from a Gaussian's centre to the surface, world units; None: as for an export."""
         super().__init__(lambda loaded: gaussians_of(loaded, ply, T_world_splats, reach))
 
 
-def open_splats(path: Path, loaded: Loaded | None = None, transform: Path | None = None, reach: float | None = None) -> SplatElements:
-    """The splats of a file, in the capture's frame or, with its dataparser_transforms.json, in that of a nerfstudio run.
+def open_splats(
+    path: Path, loaded: Loaded | None = None, T_world_splats: Float64[np.ndarray, "4 4"] | None = None, reach: float | None = None
+) -> SplatElements:
+    """The splats of a file; `T_world_splats` leads from their frame to the capture's, where that is another.
 
     Raises ValueError for a file that is no splat PLY, and, with a run, where none of them is near its surface.
     """
-    T_world_splats, ply = read_T_world_splats(transform), read_splats(path)
-    elements = SplatElements(ply, T_world_splats, reach)
+    elements = SplatElements(read_splats(path), T_world_splats, reach)
     if loaded is not None:
         elements.fit(loaded)
     return elements
@@ -74,10 +75,9 @@ def open_splats(path: Path, loaded: Loaded | None = None, transform: Path | None
 def gaussians_of(loaded: Loaded, ply: Any, T_world_splats: Float[np.ndarray, "4 4"] | None, reach: float | None) -> Gaussians:
     """The Gaussians as items of a run. Raises ValueError where none is near the surface."""
     root = loaded.tree.root
-    reach = REACH * loaded.surface.voxel_size if reach is None else reach
     part, _ = part_of_splats(ply, Chosen(loaded.surface, loaded.tree, loaded.labels, (root,)), reach, T_world_splats)
     if not (part >= 0).any():
-        raise ValueError(f"None of the {len(part)} splats lies within {reach:.3g} of the surface. If they are in the frame of their "
+        raise ValueError(f"None of the {len(part)} splats lies within reach of the surface. If they are in the frame of their "
                          "nerfstudio run, give --splats-transform; if they only lie farther off, --reach.")
     rows = ply["vertex"].data
     covariances = covariances_of(log_scales_of(rows), _columns(rows, [f"rot_{k}" for k in range(4)]))
