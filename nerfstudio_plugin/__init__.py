@@ -1,1 +1,1 @@
-"""semquery as a nerfstudio method: `ns-train semquery` and `ns-train semquery-tiny`."""
+"""semquery as nerfstudio methods: `ns-train semquery`, `semquery-splat`, and `-tiny` for a CPU."""

@@ -8,10 +8,11 @@ dataparser is served.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
+from nerfstudio.data.datamanagers.base_datamanager import DataManagerConfig, VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from nerfstudio.data.scene_box import SceneBox
@@ -62,21 +63,13 @@ def _apply(matrix: Float[Tensor, "4 4"], points: Float[Tensor, "*n 3"]) -> Float
     return (points.double() @ matrix[:3, :3].double().T + matrix[:3, 3].double()).to(points.dtype)
 
 
-@dataclass
-class SemqueryDataManagerConfig(VanillaDataManagerConfig):
-    """Nerfstudio's datamanager, with a cap on the image size and with transparency kept."""
+class CheckedCapture:
+    """For a nerfstudio datamanager: the capture is checked before anything is trained on it, and transparency is kept."""
 
-    _target: type = field(default_factory=lambda: SemqueryDataManager)
-    max_side: int | None = None
-    """Images are shrunk to at most this many pixels on their longer side; None = as they are."""
+    config: Any
+    """With `data`, `dataparser`, `camera_res_scale_factor` and `max_side`."""
 
-
-class SemqueryDataManager(VanillaDataManager[InputDataset]):
-    """Checks the capture before anything is trained on it."""
-
-    config: SemqueryDataManagerConfig
-
-    def __init__(self, config: SemqueryDataManagerConfig, **kwargs) -> None:
+    def __init__(self, config: DataManagerConfig, **kwargs: Any) -> None:
         try:  # before parsing: nerfstudio centres the poses, and one NaN among them makes all of them NaN
             check_finite_poses(Path(config.data or config.dataparser.data))
         except ValueError as error:
@@ -117,6 +110,21 @@ class SemqueryDataManager(VanillaDataManager[InputDataset]):
             return self.config.camera_res_scale_factor
         # the hair keeps the floor of cameras (float32) and of images (float64) from falling on different sides
         return self.config.max_side / longest * (1 + 1e-6)
+
+
+@dataclass
+class SemqueryDataManagerConfig(VanillaDataManagerConfig):
+    """Nerfstudio's datamanager, with a cap on the image size and with transparency kept."""
+
+    _target: type = field(default_factory=lambda: SemqueryDataManager)
+    max_side: int | None = None
+    """Images are shrunk to at most this many pixels on their longer side; None = as they are."""
+
+
+class SemqueryDataManager(CheckedCapture, VanillaDataManager[InputDataset]):
+    """Rays of checked photos."""
+
+    config: SemqueryDataManagerConfig
 
 
 def check_capture(outputs: DataparserOutputs) -> None:

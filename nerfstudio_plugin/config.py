@@ -1,4 +1,4 @@
-"""The two methods that `ns-train` finds: `semquery` and `semquery-tiny`.
+"""The methods that `ns-train` finds: `semquery` and `semquery-tiny`, and on splats `semquery-splat` and `semquery-splat-tiny`.
 
 Nerfstudio loads this module outside any try: whatever fails here would break every method of every
 user. So nothing is imported but nerfstudio, torch and semquery's own light modules.
@@ -17,7 +17,11 @@ from nerfstudio_plugin.capture import SemqueryDataManagerConfig
 from nerfstudio_plugin.model import SemqueryModelConfig
 from nerfstudio_plugin.observe import SurfaceConfig
 from nerfstudio_plugin.pipeline import SemqueryPipelineConfig
+from nerfstudio_plugin.splat_capture import SemquerySplatDataManagerConfig
+from nerfstudio_plugin.splat_model import SemquerySplatModelConfig
+from nerfstudio_plugin.splat_pipeline import SemquerySplatPipelineConfig
 from nerfstudio_plugin.trainer import SemqueryTrainerConfig
+from semquery.splatting.surface import SplatSurface
 
 
 def allow_checkpoint_scalars() -> None:
@@ -106,4 +110,64 @@ semquery_tiny = MethodSpecification(
         vis="viewer",
     ),
     description="The same in a few minutes on a CPU: small grids, small photos.",
+)
+
+
+def _gaussians(means: float, colors: float, opacities: float, scales: float, quats: float) -> dict:
+    """Adam for each parameter of the Gaussians; the centres' rate falls to a hundredth."""
+    rates = {"features_dc": colors, "features_rest": colors / 20, "opacities": opacities, "scales": scales, "quats": quats}
+    others = {name: {"optimizer": AdamOptimizerConfig(lr=lr, eps=1e-15), "scheduler": None} for name, lr in rates.items()}
+    return {"means": _adam(means, means / 100), **others}
+
+
+semquery_splat = MethodSpecification(
+    config=SemqueryTrainerConfig(
+        method_name="semquery-splat",
+        steps_per_eval_batch=0,
+        steps_per_eval_image=500,
+        steps_per_eval_all_images=100_000,
+        steps_per_save=2000,
+        pipeline=SemquerySplatPipelineConfig(
+            datamanager=SemquerySplatDataManagerConfig(
+                dataparser=NerfstudioDataParserConfig(load_3D_points=True), cache_images_type="uint8"),
+            model=SemquerySplatModelConfig(),
+        ),
+        optimizers={
+            **_gaussians(1.6e-4, 2.5e-3, 5e-2, 5e-3, 1e-3),
+            "camera_opt": _adam(1e-4, 5e-7, 1000),
+            "bilateral_grid": _adam(2e-3, 1e-4, 1000),
+        },
+        machine=_device(),
+        viewer=_viewer(1 << 15),
+        vis="viewer",
+    ),
+    description="Masks, Gaussian splats, ultrametric feature field and part tree of a captured scene (GPU).",
+)
+
+semquery_splat_tiny = MethodSpecification(
+    config=SemqueryTrainerConfig(
+        method_name="semquery-splat-tiny",
+        steps_per_eval_batch=0,
+        steps_per_eval_image=100_000,
+        steps_per_eval_all_images=100_000,
+        steps_per_save=500,
+        pipeline=SemquerySplatPipelineConfig(
+            geometry_steps=800,
+            datamanager=SemquerySplatDataManagerConfig(
+                dataparser=NerfstudioDataParserConfig(load_3D_points=True), cache_images_type="uint8", max_side=100, num_seeds=5000),
+            model=SemquerySplatModelConfig(
+                rasterizer="torch", num_downscales=1, resolution_schedule=300, warmup_length=200, stop_screen_size_at=0,
+                num_random=5000, random_scale=4.0, sh_degree=1, sh_degree_interval=400, reset_alpha_every=100, cull_alpha_thresh=0.05),
+            surface=SplatSurface(max_side=160, finer=1),  # it trains on small photos: finer, there would be gaps between Gaussians
+        ),
+        optimizers={
+            **_gaussians(1e-3, 2e-2, 5e-2, 1e-2, 5e-3),
+            "camera_opt": _adam(1e-4, 5e-7, 100),
+            "bilateral_grid": _adam(2e-3, 1e-4, 100),
+        },
+        machine=_device(),
+        viewer=_viewer(4096),
+        vis="viewer",
+    ),
+    description="The same in some minutes on a CPU: few Gaussians, small photos, the torch rasteriser.",
 )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 CELLS = 48  # along each edge of the carved cube
 SILHOUETTE_SIDE = 128  # pixels
+DRAWS = 20  # times the points that are wanted, at most
 
 
 def hull_box(cameras: Cameras, photos: Sequence[Path]) -> Float[Tensor, "2 3"] | None:
@@ -30,6 +31,18 @@ def hull_box(cameras: Cameras, photos: Sequence[Path]) -> Float[Tensor, "2 3"] |
         if box is not None and _meets_all_foreground(box, cameras, distances):
             return box
     return None
+
+
+def hull_points(cameras: Cameras, photos: Sequence[Path], box: Float[Tensor, "2 3"], count: int, seed: int = 0) -> Float[Tensor, "n 3"]:
+    """`count` points of the box, evenly spread, that no silhouette rules out; fewer where the scene fills little of its box."""
+    rng = torch.Generator().manual_seed(seed)
+    distances, found = [_distance_to_foreground(path) for path in photos], []
+    for _ in range(DRAWS):
+        points = box[0] + (box[1] - box[0]) * torch.rand(count, 3, generator=rng)
+        found.append(points[_carve(points, 0.0, cameras, distances) > 0])
+        if sum(map(len, found)) >= count:
+            break
+    return torch.cat(found)[:count]
 
 
 def _carved_box(cameras: Cameras, distances: list[Tensor], least_shown: float) -> Float[Tensor, "2 3"] | None:

@@ -1,16 +1,13 @@
 """Nerfacto with a feature field on its surface.
 
 The radiance field is nerfstudio's, but for its hash grids, which are semquery's: the same on every
-device, several times as fast on a CPU. The feature field lives beside it, takes points in the capture's
-frame, and is trained by the pipeline once the geometry stands.
+device, several times as fast on a CPU. The feature field lives beside it: see
+beside.py.
 
 Notation: r rays, s samples of a ray. Depth is distance along the ray, in the trainer's unit.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from unittest import mock
 
 import torch
 from jaxtyping import Float
@@ -21,12 +18,11 @@ from nerfstudio.model_components.scene_colliders import AABBBoxCollider
 from nerfstudio.models.nerfacto import NerfactoModel, NerfactoModelConfig
 from torch import Tensor, nn
 
-from nerfstudio_plugin.capture import HAS_ALPHA, IS_BOUNDED, Frame
+from nerfstudio_plugin.beside import FieldBeside, without_lpips
+from nerfstudio_plugin.capture import HAS_ALPHA, IS_BOUNDED
 from nerfstudio_plugin.cutaway import Cut
-from nerfstudio_plugin.outputs import TreePictures, tree_pictures
-from semquery.field import FeatureField, FieldConfig, GridConfig, HashGrid
-
-FORMAT = 1  # of checkpoints; raised when their content changes meaning
+from nerfstudio_plugin.outputs import tree_pictures
+from semquery.field import GridConfig, HashGrid
 
 
 @dataclass
@@ -48,31 +44,28 @@ class SemqueryModelConfig(NerfactoModelConfig):
     """Samples per ray when the surface is rendered once for all; training may use fewer."""
 
 
-class SemqueryModel(NerfactoModel):
+class SemqueryModel(FieldBeside, NerfactoModel):
     """Radiance field, feature field, and the outputs the viewer shows."""
 
     config: SemqueryModelConfig
 
     def populate_modules(self) -> None:
         self._adapt_to_capture()
-        with _without_lpips():
+        with without_lpips():
             super().populate_modules()
-        if self._has(IS_BOUNDED):
+        if self.has(IS_BOUNDED):
             self.collider = AABBBoxCollider(self.scene_box, near_plane=self.config.near_plane)
         if self.config.implementation == "torch":
             moves_rays = self.config.camera_optimizer.mode != "off" or self.config.predict_normals
             replace_grids(self, position_gradients=moves_rays)
-        self.register_buffer("format", torch.tensor(FORMAT))
-        self.register_buffer("T_train_capture", torch.eye(4, dtype=torch.float64))
-        self.register_buffer("is_field_trained", torch.tensor(False))
-        self.pictures = TreePictures()
+        self.add_field()
 
     def _adapt_to_capture(self) -> None:
         """Settings that follow from what the photos tell; the saved configuration keeps the user's."""
         config = self.config
-        if self._has(HAS_ALPHA):
+        if self.has(HAS_ALPHA):
             config.background_color = "random"  # a fixed colour lets fog of that colour hide in the background
-        if self._has(IS_BOUNDED):
+        if self.has(IS_BOUNDED):
             config.disable_scene_contraction = True
             config.proposal_initial_sampler = "uniform"
             config.average_init_density = config.bounded_thickness / float((self.scene_box.aabb[1] - self.scene_box.aabb[0]).max())
@@ -80,31 +73,11 @@ class SemqueryModel(NerfactoModel):
             config.max_res = config.bounded_max_res or config.max_res
             config.use_gradient_scaling = False  # against specks before the cameras, where the box leaves no room
 
-    def _has(self, fact: str) -> bool:
-        """What the datamanager found out about the capture."""
-        return bool(self.kwargs.get("metadata", {}).get(fact, False))
-
-    def set_field(self, config: FieldConfig) -> None:
-        """Make the feature field; nerfstudio gives models no settings but their own, so the pipeline calls this."""
-        self.feature_field = FeatureField(config).to(self.device)
-
-    @property
-    def frame(self) -> Frame:
-        return Frame(self.T_train_capture)
-
-    def geometry_parameters(self) -> Iterator[nn.Parameter]:
-        """All parameters but those of the feature field."""
-        return (p for name, p in self.named_parameters() if not name.startswith("feature_field."))
-
-    def get_param_groups(self) -> dict[str, list[nn.Parameter]]:
-        field = {"feature_table": [self.feature_field.grid.table], "feature_network": list(self.feature_field.network.parameters())}
-        return {**super().get_param_groups(), **field}
-
     def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Tensor]:
         outputs = super().get_outputs(ray_bundle)
         if not self.training:
             outputs.update(self._tree_pictures(ray_bundle, outputs))
-            if self._has(IS_BOUNDED):
+            if self.has(IS_BOUNDED):
                 outputs["depth"] = torch.where(outputs["accumulation"] < 0.5, self._behind_the_scene(ray_bundle), outputs["depth"])
         return outputs
 
@@ -117,7 +90,8 @@ class SemqueryModel(NerfactoModel):
     def _tree_pictures(self, rays: RayBundle, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         points = self.frame.to_capture(rays.origins + rays.directions * outputs["depth"])
         features = lambda: self.feature_field(points) if self.is_field_trained else None  # noqa: E731
-        return tree_pictures(self.pictures.now, outputs["rgb"], outputs["accumulation"], points, features, lambda cut: self.rgb_of(rays, cut))
+        left = lambda cut: self.rgb_of(rays, cut)  # noqa: E731
+        return tree_pictures(self.pictures.now, outputs["rgb"], outputs["accumulation"], points, features, left)
 
     @torch.no_grad()
     def rgb_of(self, rays: RayBundle, cut: Cut) -> Float[Tensor, "r 3"]:
@@ -138,13 +112,9 @@ class SemqueryModel(NerfactoModel):
 
     def get_loss_dict(self, outputs, batch, metrics_dict=None) -> dict[str, Tensor]:
         losses = super().get_loss_dict(outputs, batch, metrics_dict)
-        if self.training and self.config.opacity_loss_mult > 0 and self._has(HAS_ALPHA):
+        if self.training and self.config.opacity_loss_mult > 0 and self.has(HAS_ALPHA):
             losses["opacity_loss"] = self.config.opacity_loss_mult * opacity_entropy(outputs["accumulation"])
         return losses
-
-    def get_image_metrics_and_images(self, outputs, batch) -> tuple[dict[str, float], dict[str, Tensor]]:
-        metrics, images = super().get_image_metrics_and_images(outputs, batch)
-        return {name: value for name, value in metrics.items() if name != "lpips"}, images
 
     @torch.no_grad()
     def surface_along(self, rays: RayBundle) -> "RaySurface":
@@ -218,11 +188,3 @@ def _same_shape(grid: HashEncoding, position_gradients: bool) -> HashGrid:
     finest = round(grid.min_res * float(grid.growth_factor) ** (grid.num_levels - 1))
     config = GridConfig(grid.num_levels, grid.features_per_level, grid.log2_hashmap_size, grid.min_res, finest, grid.hash_init_scale)
     return HashGrid(config) if position_gradients else _PositionGrid(config)
-
-
-@contextmanager
-def _without_lpips() -> Iterator[None]:
-    """Nerfacto builds LPIPS with the model, which downloads AlexNet; PSNR and SSIM need no weights."""
-    name = "torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity"
-    with mock.patch(name, lambda **_: lambda *_: float("nan")):
-        yield

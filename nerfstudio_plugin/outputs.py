@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Int32, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, UInt8
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
@@ -67,6 +68,19 @@ class Scenery:
         _ = self.nearest, self.reach, self.basis, turbo()
         return self
 
+    def prepare_cuts(self) -> None:
+        """Make what takes seconds and only cuts need."""
+        _ = self.cells
+
+    def cut(self, is_lit: Bool[np.ndarray, " p"], alone: bool, T_train_capture: Float[Tensor, "4 4"], device: torch.device | str) -> Cut:
+        """What is left of space when the lit parts are hidden, or all but them."""
+        kept = self.cells.only(is_lit) if alone else self.cells.without(is_lit)
+        return Cut.of(self.cells, kept, not alone, T_train_capture, device)
+
+    def ends(self, points: Float[Tensor, "r 3"], seen: Float[Tensor, "r 1"]) -> "Ends":
+        """The parts where rays end; `seen`: their opacity."""
+        return Ends.of(self, points, seen)
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -75,7 +89,7 @@ class Sight:
     scenery: Scenery
     color_of_part: UInt8[np.ndarray, "p 3"]  # at the level of the tree that is shown
     is_lit: Bool[np.ndarray, " p"] | None = None  # None = nothing is selected
-    cut: Cut | None = None  # what is left where the selection is shown alone or hidden; None = it is tinted
+    cut: Any = None  # (Cut, or what the scenery makes of it) what is left where the selection is shown alone or hidden; None = it is tinted
     heat: Float32[np.ndarray, " p"] | None = None  # 0..1, NaN = below the threshold; None = no query
 
     @staticmethod
@@ -85,9 +99,7 @@ class Sight:
         is_lit = lit_parts(shown) if shown.lit else None
         cut = None
         if is_lit is not None and shown.mode != "tint":
-            alone = shown.mode == "isolate"
-            kept = scenery.cells.only(is_lit) if alone else scenery.cells.without(is_lit)
-            cut = Cut.of(scenery.cells, kept, not alone, T_train_capture, device)
+            cut = scenery.cut(is_lit, shown.mode == "isolate", T_train_capture, device)
         return Sight(scenery, colors_at(scenery.tree, shown.level), is_lit, cut, heat)
 
 
@@ -116,7 +128,9 @@ class Frame:
 class TreePictures:
     """Where frames take what they show from: a viewer puts it there; without one it is read from the run at the first need."""
 
-    def __init__(self) -> None:
+    def __init__(self, scenery: Callable[[Surface, PartTree], Scenery] = Scenery) -> None:
+        """`scenery`: what makes a surface and its tree ready for the geometry that is rendered."""
+        self.scenery = scenery
         self.run: Path | None = None
         self.is_live = False  # a viewer puts `sight` there
         self.sight: Sight | None = None  # replaced whole
@@ -156,14 +170,14 @@ class TreePictures:
     def _take(self) -> Frame:
         if self.sight is None and not self.is_live and self.has_tree:
             run = Run(self.run)
-            scenery = Scenery(run.surface(), run.parts()).prepare()
+            scenery = self.scenery(run.surface(), run.parts()).prepare()
             self.sight = Sight(scenery, colors_at(scenery.tree, DEFAULT_LEVEL))
         return Frame(self.sight, frozenset(PICTURES) if self.watched is None else self.watched())
 
 
 def tree_pictures(
     frame: Frame, rgb: Float[Tensor, "r 3"], seen: Float[Tensor, "r 1"], points: Float[Tensor, "r 3"],
-    features: Callable[[], Float[Tensor, "r c"] | None], cut_out: Callable[[Cut], Float[Tensor, "r 3"]],
+    features: Callable[[], Float[Tensor, "r c"] | None], cut_out: Callable[[Any], Float[Tensor, "r 3"]],
 ) -> dict[str, Float[Tensor, "r _"]]:
     """All of PICTURES; those that nobody looks at are the plain picture, which costs nothing.
 
@@ -175,7 +189,7 @@ def tree_pictures(
         drawn["features"] = features_picture(sight, features(), rgb, seen)
     if sight is None:
         return {**drawn, **{name: grey(rgb) * seen for name in ("parts", "relevancy") if name in wanted}}
-    ends = Ends.of(sight.scenery, points, seen) if wanted & {"parts", "relevancy", "highlight"} else None
+    ends = sight.scenery.ends(points, seen) if wanted & {"parts", "relevancy", "highlight"} else None
     if "parts" in wanted:
         drawn["parts"] = parts_picture(sight, ends, rgb) * seen
     if "relevancy" in wanted:
@@ -190,38 +204,34 @@ def tree_pictures(
 
 @dataclass(frozen=True)
 class Ends:
-    """Where the rays of a picture end on the surface."""
+    """What the rays of a picture end on."""
 
-    point: Int[np.ndarray, " r"]  # the nearest point of the surface
+    part: Int32[np.ndarray, " r"]  # the smallest one at the nearest point of the surface
     is_on: Bool[np.ndarray, " r"]  # the ray ends on something, and near the surface
 
     @staticmethod
     def of(scenery: Scenery, points: Float[Tensor, "r 3"], seen: Float[Tensor, "r 1"]) -> "Ends":
         away, point = scenery.nearest.query(points.detach().float().cpu().numpy(), workers=-1)
-        return Ends(point.astype(np.int64), (away <= scenery.reach) & (seen[:, 0] >= SEEN).cpu().numpy())
-
-    def parts(self, tree: PartTree) -> Int32[np.ndarray, " r"]:
-        """The smallest part that holds each end."""
-        return tree.part_of_point[self.point]
+        return Ends(scenery.tree.part_of_point[point], (away <= scenery.reach) & (seen[:, 0] >= SEEN).cpu().numpy())
 
 
 def parts_picture(sight: Sight, ends: Ends, rgb: Float[Tensor, "r 3"]) -> Float[Tensor, "r 3"]:
     """The parts in colours of their own; the photo's brightness shines through, so that shape stays visible."""
-    return torch.from_numpy(sight.color_of_part[ends.parts(sight.scenery.tree)]).to(rgb) / 255 * light(rgb)
+    return torch.from_numpy(sight.color_of_part[ends.part]).to(rgb) / 255 * light(rgb)
 
 
 def highlight_picture(sight: Sight, ends: Ends, rgb: Float[Tensor, "r 3"], seen: Float[Tensor, "r 1"]) -> Float[Tensor, "r 3"]:
     """The selection tinted; the picture itself where nothing is selected."""
     if sight.is_lit is None:
         return rgb
-    is_lit = sight.is_lit[ends.parts(sight.scenery.tree)] & ends.is_on
+    is_lit = sight.is_lit[ends.part] & ends.is_on
     return over(from_bytes(tinted(to_bytes(rgb), is_lit), rgb), rgb, seen)
 
 
 def relevancy_picture(sight: Sight, ends: Ends, rgb: Float[Tensor, "r 3"], seen: Float[Tensor, "r 1"]) -> Float[Tensor, "r 3"]:
     """How well each part fits the query, as heat over the dimmed picture."""
     heat = np.full(sight.scenery.tree.num_parts, np.nan, np.float32) if sight.heat is None else sight.heat
-    value = np.where(ends.is_on, heat[ends.parts(sight.scenery.tree)], np.float32(np.nan))
+    value = np.where(ends.is_on, heat[ends.part], np.float32(np.nan))
     return over(from_bytes(heat_colors(value, to_bytes(rgb)), rgb), rgb, seen)
 
 

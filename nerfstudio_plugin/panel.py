@@ -23,8 +23,8 @@ from nerfstudio.viewer.render_state_machine import RenderAction
 from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO, Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl
 
+from nerfstudio_plugin.beside import FieldBeside
 from nerfstudio_plugin.capture import Frame
-from nerfstudio_plugin.model import SemqueryModel
 from nerfstudio_plugin.outputs import PICTURES, Scenery, Sight
 from semquery import stages
 from semquery.store import Run
@@ -60,7 +60,7 @@ class AskedServer:
 class PartPanel(ViewerControl):
     """The session over the run that is trained or shown, with the widgets for it; the host of the shared `Panel`."""
 
-    def __init__(self, model: SemqueryModel, asked: AskedServer = AskedServer()) -> None:
+    def __init__(self, model: FieldBeside, asked: AskedServer = AskedServer()) -> None:
         """The run is the model's `pictures.run`, read when the viewer is there."""
         self.model, self.asked = model, asked
         self.session: Session | None = None
@@ -137,8 +137,8 @@ class PartPanel(ViewerControl):
             self.model.pictures.sight = None
             return
         if self._scenery is None or self._scenery.tree is not shown.loaded.tree:
-            self._scenery = Scenery(shown.loaded.surface, shown.loaded.tree).prepare()
-            Thread(target=getattr, args=(self._scenery, "cells"), name="semquery-cells", daemon=True).start()  # seconds, before they are asked for
+            self._scenery = self.model.pictures.scenery(shown.loaded.surface, shown.loaded.tree).prepare()
+            Thread(target=self._scenery.prepare_cuts, name="semquery-cuts", daemon=True).start()  # seconds, before they are asked for
         self.model.pictures.sight = Sight.of(shown, self._scenery, self.model.T_train_capture, self.model.device)
 
     def _switch(self, shown: Shown) -> None:

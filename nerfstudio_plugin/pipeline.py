@@ -26,8 +26,9 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineC
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from nerfstudio_plugin.beside import FORMAT, FieldBeside
 from nerfstudio_plugin.capture import Frame, SemqueryDataManagerConfig
-from nerfstudio_plugin.model import FORMAT, SemqueryModel, SemqueryModelConfig
+from nerfstudio_plugin.model import SemqueryModelConfig
 from nerfstudio_plugin.observe import Capture, SurfaceConfig, observe_views
 from nerfstudio_plugin.panel import AskedServer, PartPanel
 from semquery import stages
@@ -77,6 +78,14 @@ class SemqueryPipelineConfig(VanillaPipelineConfig):
     def total_steps(self) -> int:
         return self.geometry_steps + self.fit.steps
 
+    def check_can_train(self, device_type: str) -> None:
+        """Raise RunError where this cannot be trained, or not on such a device; told before any work."""
+        if self.fit.feature_rendering == "rasterised":
+            raise RunError(
+                "Rasterised features are blended from those of Gaussians, and a radiance field has none: leave "
+                "--pipeline.fit.feature-rendering at surface, or train splats (ns-train semquery-splat)."
+            )
+
 
 class SemqueryPipeline(VanillaPipeline):
     """Nerfstudio's pipeline with a second phase."""
@@ -94,7 +103,7 @@ class SemqueryPipeline(VanillaPipeline):
         self.feature_fit: FieldFit | None = None
 
     @property
-    def model(self) -> SemqueryModel:
+    def model(self) -> FieldBeside:
         return super().model
 
     @property
@@ -104,7 +113,7 @@ class SemqueryPipeline(VanillaPipeline):
         return Capture(view_names(photos), photos, data.cameras, masks)
 
     def load_pipeline(self, loaded_state: dict[str, Tensor], step: int) -> None:
-        check_checkpoint(loaded_state, self.state_dict())
+        check_checkpoint(loaded_state, self.state_dict(), tuple(f"_model.{name}" for name in self.model.growing))
         super().load_pipeline(loaded_state, step)
 
     # ---------------------------------------------------------------- masks
@@ -144,12 +153,16 @@ class SemqueryPipeline(VanillaPipeline):
             self.model.requires_grad_(False)
             self.model.feature_field.requires_grad_(True)
             if self.rank == 0:
-                observe_views(Run(self.config.run), self.model, self.capture, self.config.surface)
+                self.observe(Run(self.config.run))
             self._wait()
             # several processes take the same steps from the same seed: they stay alike without exchanging gradients
             self.feature_fit = stages.open_fit(Run(self.config.run), self.config.fit, self.model.feature_field)
             self.model.is_field_trained.fill_(True)
         return self.feature_fit
+
+    def observe(self, run: Run) -> None:
+        """The surface of every view into the run directory; what is there from this very geometry is kept."""
+        observe_views(run, self.model, self.capture, self.config.surface)
 
     def get_training_callbacks(self, attributes: TrainingCallbackAttributes) -> list[TrainingCallback]:
         def keep_geometry(step: int) -> None:
@@ -202,8 +215,11 @@ def _link_masks(cache: Run, run: Run) -> None:
                 shutil.copyfile(source, target)
 
 
-def check_checkpoint(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    """Raise RunError when a checkpoint is of another version or another configuration."""
+def check_checkpoint(found: dict[str, Tensor], wanted: dict[str, Tensor], growing: tuple[str, ...] = ()) -> None:
+    """Raise RunError when a checkpoint is of another version or another configuration.
+
+    Tensors whose names begin with one of `growing` may have any number of rows.
+    """
     found = {name.removeprefix("module."): t for name, t in found.items()}
     made = next((int(t) for name, t in found.items() if name.endswith("_model.format")), None)
     if made != FORMAT:
@@ -211,10 +227,10 @@ def check_checkpoint(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> Non
             f"The checkpoint has format {made}, this semquery reads format {FORMAT}: it was made by another version "
             "or another method. Train again, or use the version that made it."
         )
-    wrong = [n for n in sorted(found.keys() | wanted.keys()) if n not in found or n not in wanted or found[n].shape != wanted[n].shape]
+    shape = lambda state, name: tuple(state[name].shape)[name.startswith(growing) :] if name in state else "nothing"  # noqa: E731
+    wrong = [name for name in sorted(found.keys() | wanted.keys()) if shape(found, name) != shape(wanted, name)]
     if wrong:
-        shape = lambda state: tuple(state[wrong[0]].shape) if wrong[0] in state else "nothing"  # noqa: E731
         raise RunError(
-            f"The checkpoint does not fit this configuration in {len(wrong)} tensors: {wrong[0]} has {shape(found)}, "
-            f"expected {shape(wanted)}. Load it with the config.yml of its own run, or train again."
+            f"The checkpoint does not fit this configuration in {len(wrong)} tensors: {wrong[0]} has {shape(found, wrong[0])}, "
+            f"expected {shape(wanted, wrong[0])}. Load it with the config.yml of its own run, or train again."
         )

@@ -19,6 +19,7 @@ from nerfstudio.utils.decorators import check_main_thread
 
 from nerfstudio_plugin.pipeline import SemqueryPipeline, SemqueryPipelineConfig
 from semquery.fit import FitConfig, cosine_rate
+from semquery.store import RunError
 
 
 @dataclass
@@ -29,6 +30,14 @@ class SemqueryTrainerConfig(TrainerConfig):
     pipeline: SemqueryPipelineConfig = field(default_factory=SemqueryPipelineConfig)
     max_num_iterations: int = 0
     """Stop after this many steps in all, resumed ones included; 0 = when geometry and field are done."""
+
+    def print_to_terminal(self) -> None:
+        """The first that `ns-train` does: a training that cannot begin ends here, in a sentence."""
+        try:
+            self.pipeline.check_can_train(self.machine.device_type)
+        except RunError as error:
+            raise SystemExit(str(error)) from error
+        super().print_to_terminal()
 
     def save_config(self) -> None:
         """Keep paths absolute: the run loads again, and finds its part tree, from any working directory."""
@@ -46,6 +55,7 @@ class SemqueryTrainer(Trainer):
     pipeline: SemqueryPipeline
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
+        self.config.pipeline.check_can_train(self.config.machine.device_type)
         self.config.pipeline.run = self.base_dir.resolve()
         super().setup(test_mode)
         self.pipeline.make_masks(mask_cache(self.config))
