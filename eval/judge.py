@@ -25,7 +25,7 @@ class Cell:
     """What is measured at a time."""
 
     scene: str
-    geometry: Geometry
+    geometry: Geometry | str  # or a way of `eval.splats`
     regime: Regime
     seed: int
 
