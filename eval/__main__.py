@@ -1,4 +1,5 @@
-"""`python -m eval trees --out DIR`, `queries --out DIR`, `partnet --data DIR`, `compare A B`, `objects --out DIR`: evaluate, and print the tables."""
+"""`python -m eval trees --out DIR`, `queries --out DIR`, `partnet --data DIR`, `compare A B`, `objects --out DIR`, `splats --out DIR`,
+`reasoning WHAT --out DIR`: evaluate, and print the tables."""
 
 import sys
 from pathlib import Path
@@ -9,9 +10,12 @@ from eval.partnet.config import PartnetConfig
 from eval.partnet.made.procedural import ObjectsConfig, run_objects
 from eval.partnet.work.harness import run_partnet
 from eval.queries.run import QueriesConfig, run_queries
+from eval.reasoning.choose import REASONING, reasoning
+from eval.splats.run import SplatsConfig, run_splats
 from eval.trees import TreesConfig, run_trees
 
-RUNNERS = {TreesConfig: run_trees, QueriesConfig: run_queries, PartnetConfig: run_partnet, CompareConfig: run_compare, ObjectsConfig: run_objects}
+RUNNERS = {TreesConfig: run_trees, QueriesConfig: run_queries, PartnetConfig: run_partnet, CompareConfig: run_compare,
+           ObjectsConfig: run_objects, SplatsConfig: run_splats, **REASONING}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     import tyro
 
     evaluations = {"trees": TreesConfig, "queries": QueriesConfig, "partnet": PartnetConfig, "compare": CompareConfig,
-                   "objects": ObjectsConfig}
+                   "objects": ObjectsConfig, "splats": SplatsConfig, "reasoning": reasoning}
     config = tyro.extras.subcommand_cli_from_dict(evaluations, prog="python -m eval", description=__doc__, args=arguments)
     try:
         check_out(config.out)
