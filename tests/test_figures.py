@@ -64,7 +64,7 @@ def test_every_figure_that_takes_no_browser_is_one_that_the_readme_shows():
 # ------------------------------------------------------------------ drawing
 
 
-SMALL = {"method.jpg": {"side": 60}, "levels.png": {"side": 60}, "answers.jpg": {"side": 60}, "exploded.jpg": {"size": (40, 60)}}
+SMALL = {"method.jpg": {"side": 60}, "levels.png": {"side": 60}, "answers.jpg": {"side": 60}, "exploded.jpg": {"size": (40, 60)}, "splats.jpg": {"side": 60}}
 
 
 @pytest.mark.parametrize("name", DRAWN)

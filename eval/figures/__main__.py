@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from eval.figures import browser, drawn
+from eval.figures import browser, drawn, splatted
 from eval.figures.scene import figure_run
 from semquery.manifest import atomic
 from semquery.store import Run
@@ -16,6 +16,7 @@ from semquery.store import Run
 MOST_BYTES = 250_000
 DRAWN: dict[str, Callable[[drawn.Shown], np.ndarray]] = {
     "method.jpg": drawn.method, "levels.png": drawn.levels, "answers.jpg": drawn.answers, "exploded.jpg": drawn.exploded,
+    "splats.jpg": splatted.splats,
 }
 
 

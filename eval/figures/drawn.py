@@ -94,7 +94,7 @@ def method(shown: Shown, side: int = 232) -> Picture:
         f"query: “{QUERIES[0]}”": answer.lit(answer.whole, photo.shape[0]),
     }
     cells = [under(enlarged(image, side), words) for image, words in zip(trimmed(list(steps.values())), steps, strict=True)]
-    return in_rows(_with_arrows(cells), 10_000)
+    return in_rows(with_arrows(cells), 10_000)
 
 
 def levels(shown: Shown, side: int = 236) -> Picture:
@@ -123,7 +123,7 @@ def exploded(shown: Shown, size: tuple[int, int] = (380, 560)) -> Picture:
     eye = centre + radius / np.sin(np.radians(FOV) / 2) * towards / np.linalg.norm(towards)
     T_world_cam = look_at(eye, centre, tuple(up_of(cameras).tolist()))
     pictures = [drawn(surface, points, T_world_cam, size) for points in moved]
-    return in_rows(_with_arrows([narrowed(picture) for picture in trimmed(pictures, np.minimum.reduce(pictures))]), 10_000)
+    return in_rows(with_arrows([narrowed(picture) for picture in trimmed(pictures, np.minimum.reduce(pictures))]), 10_000)
 
 
 def drawn(
@@ -137,7 +137,7 @@ def drawn(
     return resized(smoothed(image, point >= 0, 1.0), size)
 
 
-def _with_arrows(cells: Sequence[Picture]) -> list[Picture]:
+def with_arrows(cells: Sequence[Picture]) -> list[Picture]:
     """The pictures with an arrow from each to the next."""
     from PIL import Image, ImageDraw
 
