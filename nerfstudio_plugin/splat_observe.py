@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64
 from nerfstudio.cameras.cameras import Cameras as TrainerCameras
 from nerfstudio.cameras.cameras import CameraType
 
@@ -20,6 +20,7 @@ from nerfstudio_plugin.observe import Capture, capture_cameras, fingerprint, pho
 from nerfstudio_plugin.splat_model import SemquerySplatModel
 from semquery.manifest import atomic
 from semquery.splatting import ply_of
+from semquery.splatting.lens import looked_up
 from semquery.splatting.surface import DepthMap, SplatSurface, depth_map, neighbours_of, times_finer, uncontradicted
 from semquery.stages import progress
 from semquery.stages.splats import check_left, cleaned
@@ -27,6 +28,7 @@ from semquery.store import Run, RunError
 from semquery.types import Cameras, Observation
 
 SPLATS = "splats.ply"  # in the run directory
+DOWN = np.array([1.0, -1.0])  # OpenGL's y is up, that of pictures down
 
 
 def observe_splat_views(run: Run, model: SemquerySplatModel, capture: Capture, pinholes: TrainerCameras, config: SplatSurface) -> None:
@@ -71,7 +73,7 @@ def _observe(
     size = int(photos.height[view]), int(photos.width[view])
     rgb, shown = photo_at(capture, view, size)
     rays = rays_of(photos, view)
-    place, inside = looked_up(rays, cameras, view)
+    place, inside = looked_up(rays[:, :2] * DOWN, tuple(cameras.sizes[view].tolist()), cameras.intrinsics[view])
     pixels = np.flatnonzero(inside & maps[view].certain.reshape(-1)[place] & shown.ravel())
     depth = maps[view].depth.reshape(-1)[place[pixels]].astype(np.float64)
     T = cameras.T_world_cam[view]
@@ -94,12 +96,3 @@ def rays_of(cameras: TrainerCameras, view: int) -> Float64[np.ndarray, "r 3"]:
     directions = (bundle.directions.double() @ turn).numpy()
     depth = np.where(directions[:, 2:] < -1e-6, -directions[:, 2:], np.nan)
     return directions / depth
-
-
-def looked_up(rays: Float64[np.ndarray, "r 3"], cameras: Cameras, view: int) -> tuple[Int64[np.ndarray, " r"], Bool[np.ndarray, " r"]]:
-    """The flat pixel of a pinhole view that each ray goes through, and whether it does; 0 where it does not."""
-    fx, fy, cx, cy = cameras.intrinsics[view]
-    height, width = cameras.sizes[view]
-    column, row = np.floor(fx * rays[:, 0] + cx), np.floor(cy - fy * rays[:, 1])
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return np.where(inside, row * width + column, 0).astype(np.int64), inside

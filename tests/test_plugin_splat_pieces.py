@@ -14,9 +14,10 @@ pytest.importorskip("nerfstudio.engine.trainer")
 from nerfstudio.cameras.cameras import Cameras as TrainerCameras  # noqa: E402
 
 from nerfstudio_plugin.rasterization import rasterization, thinned, viewmat_of  # noqa: E402
-from nerfstudio_plugin.splat_observe import is_distorted, looked_up, rays_of  # noqa: E402
+from nerfstudio_plugin.splat_observe import DOWN, is_distorted, rays_of  # noqa: E402
 from semquery.splatting import Gaussians, View, rasterize  # noqa: E402
 from semquery.splatting.gaussians import spherical_harmonics  # noqa: E402
+from semquery.splatting.lens import looked_up  # noqa: E402
 from semquery.splatting.moved import harmonics_turned, moved  # noqa: E402
 from semquery.splatting.project import project  # noqa: E402
 from semquery.splatting.raster import composite  # noqa: E402
@@ -181,8 +182,14 @@ def pinhole(turn: int = 4) -> Cameras:
     return Cameras(("a",), ("a.png",), similarity(turn, 1.0).numpy()[None], np.array([[30.0, 28, 15.5, 12]]), np.array([[24, 32]]))
 
 
+def seen_at(rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the pinhole's picture is looked up, and whether it can be."""
+    cameras = pinhole()
+    return looked_up(rays[:, :2] * DOWN, tuple(cameras.sizes[0].tolist()), cameras.intrinsics[0])
+
+
 def test_where_no_lens_bends_every_pixel_is_looked_up_at_itself() -> None:
-    place, inside = looked_up(rays_of(lens(), 0), pinhole(), 0)
+    place, inside = seen_at(rays_of(lens(), 0))
     assert inside.all() and np.array_equal(place, np.arange(24 * 32))
 
 
@@ -204,9 +211,9 @@ def test_a_bent_ray_is_looked_up_where_the_lens_equation_says() -> None:
     row, column = np.divmod(np.arange(24 * 32), 32)
     np.testing.assert_allclose(30 * bent[:, 0] + 15.5, column + 0.5, atol=2e-3)
     np.testing.assert_allclose(12 - 28 * bent[:, 1], row + 0.5, atol=2e-3)
-    place, inside = looked_up(rays, pinhole(), 0)
+    place, inside = seen_at(rays)
     assert inside.all() and (place != np.arange(24 * 32)).any()
-    outward, outside = looked_up(rays_of(lens((-0.3, 0, 0, 0, 0, 0)), 0), pinhole(), 0)
+    outward, outside = seen_at(rays_of(lens((-0.3, 0, 0, 0, 0, 0)), 0))
     assert not outside.all() and (outward[~outside] == 0).all()  # shown by the photo, lost when it was undistorted
 
 

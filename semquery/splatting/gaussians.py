@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 √π)
+from semquery.export.splats import SH_C0
 
 
 @dataclass(frozen=True)
